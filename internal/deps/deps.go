@@ -1,0 +1,37 @@
+//go:build deps
+
+package deps
+
+import (
+	_ "github.com/containernetworking/cni/pkg/skel"
+	_ "github.com/containernetworking/cni/pkg/types/100"
+	_ "github.com/containernetworking/plugins/pkg/ns"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/go-containerregistry/pkg/v1/layout"
+	_ "github.com/google/go-containerregistry/pkg/v1/mutate"
+	_ "github.com/google/go-containerregistry/pkg/v1/tarball"
+	_ "github.com/ovn-kubernetes/libovsdb/client"
+	_ "github.com/ovn-kubernetes/libovsdb/cmd/modelgen"
+	_ "github.com/ovn-kubernetes/libovsdb/database/inmemory"
+	_ "github.com/ovn-kubernetes/libovsdb/modelgen"
+	_ "github.com/ovn-kubernetes/libovsdb/server"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rogpeppe/go-internal/txtar"
+	_ "github.com/spf13/cobra"
+	_ "github.com/vishvananda/netlink"
+	_ "go.uber.org/goleak"
+	_ "golang.org/x/sync/errgroup"
+	_ "helm.sh/helm/v4/pkg/action"
+	_ "k8s.io/api/core/v1"
+	_ "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	_ "k8s.io/cli-runtime/pkg/genericclioptions"
+	_ "k8s.io/client-go/informers"
+	_ "k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/kubernetes/fake"
+	_ "k8s.io/client-go/tools/events"
+	_ "k8s.io/client-go/tools/leaderelection"
+	_ "k8s.io/klog/v2"
+	_ "pgregory.net/rapid"
+	_ "sigs.k8s.io/knftables"
+	_ "sigs.k8s.io/yaml"
+)
