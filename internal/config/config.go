@@ -1,5 +1,11 @@
 // Package config is the configuration of the runtime: one YAML document, mounted into
 // the pods from a ConfigMap, that flags override. Unknown keys are errors.
+//
+//	Default() ── file (Load) ── flags (Flags) ──> Validate() ──> DefaultNetwork(), …
+//
+// Every key has a flag of the same name: network.clusterSubnets is
+// --network.cluster-subnets. What each key means is said once, in fields.go, from where
+// the help text and the reference page take it.
 package config
 
 // Config is the whole configuration of `ovnkctl controller` and `ovnkctl node`.
@@ -68,12 +74,20 @@ type CNI struct {
 	CNIVersion string `json:"cniVersion"` // version written to the configuration: 1.0.0 unless every runtime knows 1.1.0
 }
 
-// OVN are the local sockets of the databases and run directories of the daemons.
+// OVN are the local databases, their sockets and the run directories of the daemons.
 type OVN struct {
-	NB     string `json:"nb"`  // unix:/var/run/ovn/ovnnb_db.sock
-	SB     string `json:"sb"`  // unix:/var/run/ovn/ovnsb_db.sock
-	OVS    string `json:"ovs"` // unix:/var/run/openvswitch/db.sock
-	RunDir string `json:"runDir"`
+	NB     string `json:"nb"`     // unix:/var/run/ovn/ovnnb_db.sock
+	SB     string `json:"sb"`     // unix:/var/run/ovn/ovnsb_db.sock
+	OVS    string `json:"ovs"`    // unix:/var/run/openvswitch/db.sock
+	RunDir string `json:"runDir"` // /var/run/ovn: control sockets and pid files of northd and ovn-controller
+
+	NBDatabase  string `json:"nbDatabase"`  // /etc/ovn/ovnnb_db.db
+	SBDatabase  string `json:"sbDatabase"`  // /etc/ovn/ovnsb_db.db
+	OVSDatabase string `json:"ovsDatabase"` // /etc/openvswitch/conf.db
+
+	// HandlerThreads and RevalidatorThreads of vswitchd; 0 lets it choose by the CPUs.
+	HandlerThreads     int `json:"handlerThreads,omitempty"`
+	RevalidatorThreads int `json:"revalidatorThreads,omitempty"`
 }
 
 // Serving are the listen addresses; empty switches one off.
