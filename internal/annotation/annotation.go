@@ -64,13 +64,18 @@ type Error struct {
 // maxShown bounds how much of a value an error repeats, in bytes.
 const maxShown = 200
 
-// Error names key, value, problem and remedy.
-func (e *Error) Error() string {
+// Message names value and problem, for those who show key and remedy apart.
+func (e *Error) Message() string {
 	value := e.Value
 	if len(value) > maxShown {
 		value = value[:maxShown] + "…"
 	}
-	return fmt.Sprintf("annotation %s is %q: %s; %s", e.Key, value, e.Problem, e.Remedy)
+	return fmt.Sprintf("%q: %s", value, e.Problem)
+}
+
+// Error names key, value, problem and remedy.
+func (e *Error) Error() string {
+	return fmt.Sprintf("annotation %s is %s; %s", e.Key, e.Message(), e.Remedy)
 }
 
 // Remedies by who writes the annotation.

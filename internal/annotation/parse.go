@@ -23,8 +23,16 @@ func decodeJSON(text string, v any, want string) error {
 	if text == "null" {
 		return errors.New("want " + want)
 	}
-	if err := json.Unmarshal([]byte(text), v); err != nil {
-		return fmt.Errorf("want %s (%w)", want, err)
+	err := json.Unmarshal([]byte(text), v)
+	if mismatch := new(json.UnmarshalTypeError); errors.As(err, &mismatch) {
+		where := ""
+		if mismatch.Field != "" {
+			where = fmt.Sprintf(" at %q", mismatch.Field)
+		}
+		return fmt.Errorf("want %s; there is a JSON %s%s", want, mismatch.Value, where)
+	}
+	if err != nil {
+		return fmt.Errorf("want %s: %w", want, err)
 	}
 	return nil
 }

@@ -120,7 +120,8 @@ type Route struct {
 // Problem is something in an object that could not be understood.
 type Problem struct {
 	Field   string // e.g. the annotation key
-	Message string
+	Message string // what is wrong, with the decisive value
+	Remedy  string // what to do next
 }
 
 // Ref names the node.

@@ -11,6 +11,7 @@ package world
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -89,11 +90,15 @@ func (s *Store) Synced() bool {
 	return s.synced
 }
 
-// SetNode adds or replaces a node.
+// SetNode adds or replaces a node. One that is equal to what is there is no change: a
+// kubelet's heartbeat ends here.
 func (s *Store) SetNode(n *Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.nodes[n.Name]
+	if reflect.DeepEqual(old, n) {
+		return
+	}
 	s.nodes[n.Name] = n
 	s.publish(Change{Ref: n.Ref(), OldNode: old, NewNode: n})
 }
@@ -110,7 +115,8 @@ func (s *Store) DeleteNode(name string) {
 	s.publish(Change{Ref: old.Ref(), OldNode: old})
 }
 
-// SetPod adds or replaces a pod.
+// SetPod adds or replaces a pod. One that is equal to what is there, allocations
+// included, is no change.
 func (s *Store) SetPod(p *Pod) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,6 +129,9 @@ func (s *Store) SetPod(p *Pod) {
 		}
 	}
 	old := s.pods[key]
+	if reflect.DeepEqual(old, p) {
+		return
+	}
 	s.pods[key] = p
 	s.publish(Change{Ref: p.Ref(), OldPod: old, NewPod: p})
 }
