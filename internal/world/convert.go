@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ovnkctl/ovnkctl/internal/annotation"
 )
@@ -26,7 +27,7 @@ const (
 // FromNode takes what features need out of a Node. What does not parse is left out and
 // named in Problems; the Node itself is not kept.
 func FromNode(o *corev1.Node) *Node {
-	n := &Node{Name: o.Name, UID: string(o.UID), Labels: o.Labels}
+	n := &Node{Name: o.Name, UID: string(o.UID), Labels: o.Labels, Created: created(&o.ObjectMeta)}
 	for _, a := range o.Status.Addresses {
 		if a.Type != corev1.NodeInternalIP {
 			continue
@@ -83,6 +84,7 @@ func FromPod(o *corev1.Pod) *Pod {
 		UID:         string(o.UID),
 		Node:        o.Spec.NodeName,
 		Labels:      o.Labels,
+		Created:     created(&o.ObjectMeta),
 		HostNetwork: o.Spec.HostNetwork,
 		Finished:    o.Status.Phase == corev1.PodSucceeded || o.Status.Phase == corev1.PodFailed,
 		Deleting:    o.DeletionTimestamp != nil,
@@ -99,6 +101,14 @@ func FromPod(o *corev1.Pod) *Pod {
 	p.IngressRate = p.bandwidth(o.Annotations, ingressBandwidth)
 	p.EgressRate = p.bandwidth(o.Annotations, egressBandwidth)
 	return p
+}
+
+// created is 0 where the object has no creation time, as in hand-written files.
+func created(o *metav1.ObjectMeta) int64 {
+	if o.CreationTimestamp.IsZero() {
+		return 0
+	}
+	return o.CreationTimestamp.Unix()
 }
 
 func podNetwork(a annotation.PodNetwork) PodNetwork {

@@ -48,6 +48,9 @@ type Node struct {
 	Name   string
 	UID    string
 	Labels map[string]string
+	// Created is the object's creation time in Unix seconds: of two nodes that claim the
+	// same thing the older one has it.
+	Created int64
 	// InternalIPs are the addresses of type InternalIP in the node's status.
 	InternalIPs []netip.Addr
 	// ID is the node id that the controller allocated, 0 while there is none; from 2 on.
@@ -88,6 +91,8 @@ type Pod struct {
 	Namespace, Name, UID string
 	Node                 string
 	Labels               map[string]string
+	// Created is the object's creation time in Unix seconds.
+	Created int64
 	// HostNetwork pods have no port of their own.
 	HostNetwork bool
 	// Finished is true once the pod has Succeeded or Failed: its port and addresses go.

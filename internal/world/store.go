@@ -33,6 +33,7 @@ type Store struct {
 	nodes       map[string]*Node
 	pods        map[PodKey]*Pod
 	allocations map[PodKey]allocation
+	index       index
 	synced      bool
 	subscribers []func(View, Change)
 }
@@ -56,6 +57,7 @@ func New(c Config) *Store {
 		nodes:       map[string]*Node{},
 		pods:        map[PodKey]*Pod{},
 		allocations: map[PodKey]allocation{},
+		index:       newIndex(),
 	}
 }
 
@@ -100,6 +102,7 @@ func (s *Store) SetNode(n *Node) {
 		return
 	}
 	s.nodes[n.Name] = n
+	s.index.replaceNode(old, n)
 	s.publish(Change{Ref: n.Ref(), OldNode: old, NewNode: n})
 }
 
@@ -112,6 +115,7 @@ func (s *Store) DeleteNode(name string) {
 		return
 	}
 	delete(s.nodes, name)
+	s.index.replaceNode(old, nil)
 	s.publish(Change{Ref: old.Ref(), OldNode: old})
 }
 
@@ -133,6 +137,7 @@ func (s *Store) SetPod(p *Pod) {
 		return
 	}
 	s.pods[key] = p
+	s.index.replacePod(old, p)
 	s.publish(Change{Ref: p.Ref(), OldPod: old, NewPod: p})
 }
 
@@ -146,6 +151,7 @@ func (s *Store) DeletePod(key PodKey) {
 		return
 	}
 	delete(s.pods, key)
+	s.index.replacePod(old, nil)
 	s.publish(Change{Ref: old.Ref(), OldPod: old})
 }
 
@@ -171,6 +177,7 @@ func (s *Store) Allocate(key PodKey, uid, network string, n PodNetwork) bool {
 	s.allocations[key] = allocation{uid: uid, networks: networks}
 	p := old.withNetworks(networks)
 	s.pods[key] = p
+	s.index.replacePod(old, p)
 	s.publish(Change{Ref: p.Ref(), OldPod: old, NewPod: p})
 	return true
 }

@@ -1,0 +1,182 @@
+package world
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// index finds the objects that lay claim to one and the same thing, without a scan:
+// ids, chassis and addresses that two nodes must not share, addresses of pods.
+type index struct {
+	nodesByID      multimap[int, string]
+	nodesByChassis multimap[string, string]
+	nodesByTransit multimap[netip.Addr, string]
+	nodesByEncap   multimap[netip.Addr, string]
+	nodesBySubnet  multimap[subnetKey, string]
+	// subnetLengths counts the node subnets of each length. With one length per family,
+	// the rule, subnets overlap only when they are equal.
+	subnetLengths map[lengthKey]int
+	podsByAddress multimap[addressKey, PodKey]
+}
+
+type subnetKey struct {
+	network string
+	prefix  netip.Prefix
+}
+
+type lengthKey struct {
+	network string
+	is4     bool
+	bits    int
+}
+
+type addressKey struct {
+	network string
+	addr    netip.Addr
+}
+
+func newIndex() index {
+	return index{
+		nodesByID:      multimap[int, string]{},
+		nodesByChassis: multimap[string, string]{},
+		nodesByTransit: multimap[netip.Addr, string]{},
+		nodesByEncap:   multimap[netip.Addr, string]{},
+		nodesBySubnet:  multimap[subnetKey, string]{},
+		subnetLengths:  map[lengthKey]int{},
+		podsByAddress:  multimap[addressKey, PodKey]{},
+	}
+}
+
+// replaceNode takes the claims of old out and puts those of n in; either may be nil.
+func (x *index) replaceNode(old, n *Node) {
+	if old != nil {
+		x.eachNodeClaim(old, remove, -1)
+	}
+	if n != nil {
+		x.eachNodeClaim(n, add, 1)
+	}
+}
+
+type change bool
+
+const (
+	add    change = true
+	remove change = false
+)
+
+func (x *index) eachNodeClaim(n *Node, c change, count int) {
+	if n.ID != 0 {
+		x.nodesByID.change(c, n.ID, n.Name)
+	}
+	if n.ChassisID != "" {
+		x.nodesByChassis.change(c, n.ChassisID, n.Name)
+	}
+	for _, p := range n.Transit {
+		x.nodesByTransit.change(c, p.Addr(), n.Name)
+	}
+	for _, a := range n.EncapIPs {
+		x.nodesByEncap.change(c, a, n.Name)
+	}
+	for network, subnets := range n.Subnets {
+		for _, p := range subnets {
+			x.nodesBySubnet.change(c, subnetKey{network, p}, n.Name)
+			l := lengthKey{network, p.Addr().Is4(), p.Bits()}
+			if x.subnetLengths[l] += count; x.subnetLengths[l] == 0 {
+				delete(x.subnetLengths, l)
+			}
+		}
+	}
+}
+
+// replacePod takes the addresses of old out and puts those of p in; either may be nil.
+func (x *index) replacePod(old, p *Pod) {
+	if old != nil {
+		x.eachPodClaim(old, remove)
+	}
+	if p != nil {
+		x.eachPodClaim(p, add)
+	}
+}
+
+func (x *index) eachPodClaim(p *Pod, c change) {
+	if !p.Networked() {
+		return
+	}
+	for network, n := range p.Networks {
+		for _, a := range n.Addresses {
+			x.podsByAddress.change(c, addressKey{network, a.Addr()}, PodKey{p.Namespace, p.Name})
+		}
+	}
+}
+
+// NodesWithID yields the nodes that have a node id: one, unless something is wrong.
+func (v View) NodesWithID(id int) []*Node { return v.named(v.s.index.nodesByID[id]) }
+
+// NodesWithChassis yields the nodes that have a chassis id.
+func (v View) NodesWithChassis(id string) []*Node { return v.named(v.s.index.nodesByChassis[id]) }
+
+// NodesWithTransit yields the nodes that have an address on the transit switch.
+func (v View) NodesWithTransit(a netip.Addr) []*Node { return v.named(v.s.index.nodesByTransit[a]) }
+
+// NodesWithEncap yields the nodes that have an address as tunnel end point.
+func (v View) NodesWithEncap(a netip.Addr) []*Node { return v.named(v.s.index.nodesByEncap[a]) }
+
+// NodesOverlapping yields the nodes that have a subnet of the network that overlaps p.
+func (v View) NodesOverlapping(network string, p netip.Prefix) []*Node {
+	same := lengthKey{network, p.Addr().Is4(), p.Bits()}
+	for l := range v.s.index.subnetLengths {
+		if l.network == network && l.is4 == same.is4 && l.bits != same.bits {
+			return v.scanOverlapping(network, p)
+		}
+	}
+	return v.named(v.s.index.nodesBySubnet[subnetKey{network, p}])
+}
+
+// scanOverlapping is for plans with several lengths of node subnets.
+func (v View) scanOverlapping(network string, p netip.Prefix) []*Node {
+	var names []string
+	for _, n := range v.s.nodes {
+		if slices.ContainsFunc(n.Subnets[network], p.Overlaps) {
+			names = append(names, n.Name)
+		}
+	}
+	slices.Sort(names)
+	return v.named(names)
+}
+
+func (v View) named(names []string) []*Node {
+	if len(names) == 0 {
+		return nil
+	}
+	out := make([]*Node, 0, len(names))
+	for _, n := range names {
+		out = append(out, v.s.nodes[n])
+	}
+	return out
+}
+
+// PodsWithAddress yields the networked pods that have an address of the network: one,
+// unless something is wrong.
+func (v View) PodsWithAddress(network string, a netip.Addr) []*Pod {
+	keys := v.s.index.podsByAddress[addressKey{network, a}]
+	out := make([]*Pod, 0, len(keys))
+	for _, k := range keys {
+		out = append(out, v.s.pods[k])
+	}
+	return out
+}
+
+// multimap holds small sets, in the order of arrival.
+type multimap[K, V comparable] map[K][]V
+
+func (m multimap[K, V]) change(c change, k K, v V) {
+	i := slices.Index(m[k], v)
+	switch {
+	case c == add && i < 0:
+		m[k] = append(m[k], v)
+	case c == remove && i >= 0 && len(m[k]) == 1:
+		delete(m, k)
+	case c == remove && i >= 0:
+		m[k] = slices.Delete(m[k], i, i+1)
+	}
+}
