@@ -7,15 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-)
 
-const (
-	// MinNodeID is the first id of a node: 0 means none, and the address of offset 1 on
-	// the join switch belongs to ovn_cluster_router.
-	MinNodeID = 2
-	// MaxNodeID is the greatest id of a node: it becomes the tunnel key of the node's
-	// port on the transit switch, which has 15 bits in GENEVE.
-	MaxNodeID = 1<<15 - 1
+	"github.com/ovnkctl/ovnkctl/internal/world/plan"
 )
 
 // Annotations of Nodes that the controller writes.
@@ -51,8 +44,8 @@ var (
 
 func decodeNodeID(text string) (int, error) {
 	id, err := strconv.Atoi(text)
-	if err != nil || id < MinNodeID || id > MaxNodeID || strconv.Itoa(id) != text {
-		return 0, fmt.Errorf("want a decimal number from %d to %d", MinNodeID, MaxNodeID)
+	if err != nil || id < plan.FirstNodeID || id > plan.MaxNodeID || strconv.Itoa(id) != text {
+		return 0, fmt.Errorf("want a decimal number from %d to %d", plan.FirstNodeID, plan.MaxNodeID)
 	}
 	return id, nil
 }
