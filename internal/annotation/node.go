@@ -7,8 +7,13 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+)
 
-	"github.com/ovnkctl/ovnkctl/internal/world/plan"
+// The bounds of node ids; package plan, which cannot be imported from here, has the
+// reasons and the same numbers.
+const (
+	MinNodeID = 2
+	MaxNodeID = 1<<15 - 1
 )
 
 // Annotations of Nodes that the controller writes.
@@ -44,8 +49,8 @@ var (
 
 func decodeNodeID(text string) (int, error) {
 	id, err := strconv.Atoi(text)
-	if err != nil || id < plan.FirstNodeID || id > plan.MaxNodeID || strconv.Itoa(id) != text {
-		return 0, fmt.Errorf("want a decimal number from %d to %d", plan.FirstNodeID, plan.MaxNodeID)
+	if err != nil || id < MinNodeID || id > MaxNodeID || strconv.Itoa(id) != text {
+		return 0, fmt.Errorf("want a decimal number from %d to %d", MinNodeID, MaxNodeID)
 	}
 	return id, nil
 }

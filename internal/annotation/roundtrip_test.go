@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-
-	"github.com/ovnkctl/ovnkctl/internal/world/plan"
 )
 
 // checkRoundTrip draws values and compares them with what is read back.
@@ -31,7 +29,7 @@ func checkRoundTrip[T any](t *testing.T, c *Codec[T], values *rapid.Generator[T]
 
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	checkRoundTrip(t, NodeID, rapid.IntRange(plan.FirstNodeID, plan.MaxNodeID))
+	checkRoundTrip(t, NodeID, rapid.IntRange(MinNodeID, MaxNodeID))
 	checkRoundTrip(t, NodeSubnets, rapid.MapOf(names, rapid.Custom(func(t *rapid.T) []netip.Prefix {
 		return masked(perFamily.Draw(t, "subnets"))
 	})))
