@@ -37,6 +37,10 @@ func (n Network) JoinSwitch() string { return n.prefix + "join" }
 // TransitSwitch spans all zones.
 func (n Network) TransitSwitch() string { return n.prefix + "transit_switch" }
 
+// Reserved tells node names that cannot be: the node's switch would be one that every
+// zone has. No other name of ours is a valid node name.
+func Reserved(node string) bool { return node == Network{}.JoinSwitch() }
+
 // NodeSwitch is the switch of a node's pods.
 func (n Network) NodeSwitch(node string) string { return n.prefix + node }
 

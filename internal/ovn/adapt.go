@@ -1,0 +1,113 @@
+package ovn
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/ovn-kubernetes/libovsdb/client"
+	"github.com/ovn-kubernetes/libovsdb/model"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+)
+
+// plan is how one server's schema is met: which tables and columns are watched, and by
+// which Go types.
+type plan struct {
+	schema  ovsdb.DatabaseSchema
+	models  model.ClientDBModel
+	watched map[*Table]ColumnSet
+}
+
+// serverSchema asks the server for its schema: libovsdb refuses to connect with a model
+// that names a column the server lacks, so the schema comes first.
+func fetchSchema(ctx context.Context, cfg Config) (ovsdb.DatabaseSchema, error) {
+	none, err := model.NewClientDBModel(cfg.Database.Name, nil)
+	if err != nil {
+		return ovsdb.DatabaseSchema{}, err
+	}
+	c, err := client.NewOVSDBClient(none, client.WithEndpoint(cfg.Endpoint), client.WithLogger(cfg.logr()))
+	if err != nil {
+		return ovsdb.DatabaseSchema{}, err
+	}
+	defer c.Close()
+	if err := c.Connect(ctx); err != nil {
+		return ovsdb.DatabaseSchema{}, err
+	}
+	return c.Schema(), nil
+}
+
+// adapt chooses the types: the generated one where the server has all its columns, else
+// one of the same memory layout in which the missing columns have no tag. Go converts
+// between the two without copying.
+func adapt(cfg Config, schema ovsdb.DatabaseSchema) (plan, error) {
+	p := plan{schema: schema, watched: map[*Table]ColumnSet{}}
+	models := map[string]model.Model{}
+	for _, t := range cfg.Database.Tables() {
+		server := schema.Table(t.Name)
+		if server == nil || !cfg.watches(t) {
+			continue
+		}
+		var has, watched ColumnSet
+		for _, c := range t.Columns {
+			if column := server.Column(c.Name); column == nil || ovsdb.NativeType(column) != t.typ.Field(c.field).Type {
+				continue
+			}
+			has = has.With(c)
+			if cfg.watchesColumn(c) {
+				watched = watched.With(c)
+			}
+		}
+		if watched == 0 {
+			continue
+		}
+		p.watched[t] = watched
+		models[t.Name] = reflect.New(t.without(has)).Interface()
+	}
+	if len(models) == 0 {
+		return p, fmt.Errorf("database %s of the server has none of the tables wanted", cfg.Database.Name)
+	}
+	var err error
+	p.models, err = model.NewClientDBModel(cfg.Database.Name, models)
+	return p, err
+}
+
+// without is the row's type with tags only on the columns that there are.
+func (t *Table) without(has ColumnSet) reflect.Type {
+	missing := false
+	fields := make([]reflect.StructField, t.typ.NumField())
+	for i := range fields {
+		f := t.typ.Field(i)
+		fields[i] = reflect.StructField{Name: f.Name, Type: f.Type, Tag: f.Tag}
+	}
+	for _, c := range t.Columns {
+		if !has.Has(c) {
+			fields[c.field].Tag = ""
+			missing = true
+		}
+	}
+	if !missing {
+		return t.typ
+	}
+	return reflect.StructOf(fields)
+}
+
+// native turns a row of an adapted type into one of the generated type: the same memory.
+func (t *Table) native(m model.Model) model.Model {
+	want := reflect.PointerTo(t.typ)
+	if reflect.TypeOf(m) == want {
+		return m
+	}
+	return reflect.ValueOf(m).Convert(want).Interface()
+}
+
+func (t *Table) uuidOf(m model.Model) string {
+	return reflect.ValueOf(m).Elem().Field(t.uuid).String()
+}
+
+func (p plan) monitor() *client.Monitor {
+	m := &client.Monitor{Method: ovsdb.ConditionalMonitorRPC}
+	for t, columns := range p.watched {
+		m.Tables = append(m.Tables, client.TableMonitor{Table: t.Name, Fields: columns.Names(t)})
+	}
+	return m
+}

@@ -1,0 +1,249 @@
+// Package ovntest starts databases for tests: libovsdb's server in the test's own memory,
+// or a real ovsdb-server. Each test has its own, on a socket in its own directory.
+package ovntest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/ovn-kubernetes/libovsdb/database"
+	"github.com/ovn-kubernetes/libovsdb/database/inmemory"
+	"github.com/ovn-kubernetes/libovsdb/model"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+	"github.com/ovn-kubernetes/libovsdb/server"
+
+	"github.com/ovnkctl/ovnkctl/internal/ovn"
+	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
+	"github.com/ovnkctl/ovnkctl/internal/ovn/sb"
+	"github.com/ovnkctl/ovnkctl/internal/ovn/vswitch"
+)
+
+// Server is a running database server behind a door that can be shut.
+type Server struct {
+	Database *ovn.Database
+	dir      string
+	backend  string // socket of the server proper
+
+	mu     sync.Mutex
+	door   net.Listener
+	inside map[net.Conn]struct{}
+}
+
+// NB starts an empty OVN_Northbound in memory.
+func NB(t testing.TB) *Server { return Memory(t, ovn.Northbound()) }
+
+// SB starts an empty OVN_Southbound in memory.
+func SB(t testing.TB) *Server { return Memory(t, ovn.Southbound()) }
+
+// OVS starts an empty Open_vSwitch in memory.
+func OVS(t testing.TB) *Server { return Memory(t, ovn.OpenVSwitch()) }
+
+// Memory starts an empty database in memory, with the schema that the models were
+// generated from.
+func Memory(t testing.TB, d *ovn.Database) *Server {
+	t.Helper()
+	s := newServer(t, d)
+	s.StartMemory(t)
+	s.Open(t)
+	return s
+}
+
+// Endpoint is what clients connect to.
+func (s *Server) Endpoint() string { return "unix:" + filepath.Join(s.dir, "db.sock") }
+
+// Connect opens a connection that lasts as long as the test.
+func (s *Server) Connect(t testing.TB, tables ...string) *ovn.DB {
+	t.Helper()
+	return s.ConnectWith(t, ovn.Config{Tables: tables})
+}
+
+// ConnectWith is Connect with more to say; endpoint and database are filled in.
+func (s *Server) ConnectWith(t testing.TB, cfg ovn.Config) *ovn.DB {
+	t.Helper()
+	cfg.Endpoint, cfg.Database = s.Endpoint(), s.Database
+	db, err := ovn.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatalf("connect to the test's %s: %v", s.Database.Name, err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+func newServer(t testing.TB, d *ovn.Database) *Server {
+	t.Helper()
+	// t.TempDir's paths grow with the test's name; a socket's path has 108 bytes at most.
+	dir, err := os.MkdirTemp("", "ovsdb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Database: d, dir: dir, inside: map[net.Conn]struct{}{}}
+	t.Cleanup(func() {
+		s.Shut()
+		_ = os.RemoveAll(dir)
+	})
+	return s
+}
+
+// Open lets clients in.
+func (s *Server) Open(t testing.TB) {
+	t.Helper()
+	door, err := net.Listen("unix", filepath.Join(s.dir, "db.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.door = door
+	s.mu.Unlock()
+	go func() {
+		for {
+			c, err := door.Accept()
+			if err != nil {
+				return
+			}
+			s.admit(c)
+		}
+	}()
+}
+
+// Shut ends all connections and lets nobody in until Open, as if the server were down.
+func (s *Server) Shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.door != nil {
+		_ = s.door.Close()
+		s.door = nil
+	}
+	for c := range s.inside {
+		_ = c.Close()
+		delete(s.inside, c)
+	}
+}
+
+func (s *Server) admit(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := net.Dial("unix", s.backend)
+	if err != nil || s.door == nil {
+		_ = c.Close()
+		return
+	}
+	s.inside[c], s.inside[b] = struct{}{}, struct{}{}
+	pipe := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, x := range []net.Conn{to, from} {
+			_ = x.Close()
+			delete(s.inside, x)
+		}
+	}
+	go pipe(b, c)
+	go pipe(c, b)
+}
+
+// StartMemory starts another, empty database in memory behind the door: with Shut before
+// and Open after it, a database that was wiped and made again.
+func (s *Server) StartMemory(t testing.TB) {
+	t.Helper()
+	schema, models, err := describe(s.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := patient{inmemory.NewDatabase(map[string]model.ClientDBModel{s.Database.Name: models}, nil)}
+	m, errs := model.NewDatabaseModel(schema, models)
+	if len(errs) > 0 {
+		t.Fatal(errors.Join(errs...))
+	}
+	srv, err := server.NewOvsdbServer(db, nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend, err := os.CreateTemp(s.dir, "backend")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = backend.Close()
+	_ = os.Remove(backend.Name())
+	s.mu.Lock()
+	s.backend = backend.Name()
+	s.mu.Unlock()
+	go func() { _ = srv.Serve("unix", s.backend) }()
+	waitForSocket(t, s.backend)
+	t.Cleanup(srv.Close)
+}
+
+func describe(d *ovn.Database) (ovsdb.DatabaseSchema, model.ClientDBModel, error) {
+	var schema ovsdb.DatabaseSchema
+	var models model.ClientDBModel
+	var err error
+	switch d {
+	case ovn.Northbound():
+		schema = nb.Schema()
+		models, err = nb.FullDatabaseModel()
+	case ovn.Southbound():
+		schema = sb.Schema()
+		models, err = sb.FullDatabaseModel()
+	default:
+		schema = vswitch.Schema()
+		models, err = vswitch.FullDatabaseModel()
+	}
+	return schema, models, err
+}
+
+// patient is a database that accepts comments, as every ovsdb-server does and libovsdb's
+// does not.
+type patient struct{ database.Database }
+
+func (d patient) NewTransaction(name string) database.Transaction {
+	return commented{d.Database.NewTransaction(name)}
+}
+
+type commented struct{ database.Transaction }
+
+func (t commented) Transact(ops ...ovsdb.Operation) ([]*ovsdb.OperationResult, database.Update) {
+	var real []ovsdb.Operation
+	for _, op := range ops {
+		if op.Op != ovsdb.OperationComment {
+			real = append(real, op)
+		}
+	}
+	got, update := t.Transaction.Transact(real...)
+	if len(got) > len(real) {
+		return append(pad(ops, got[:len(real)]), got[len(real):]...), update
+	}
+	return pad(ops, got), update
+}
+
+// pad puts an empty result where a comment was.
+func pad(ops []ovsdb.Operation, got []*ovsdb.OperationResult) []*ovsdb.OperationResult {
+	out := make([]*ovsdb.OperationResult, 0, len(ops)+1)
+	for _, op := range ops {
+		if op.Op == ovsdb.OperationComment || len(got) == 0 {
+			out = append(out, &ovsdb.OperationResult{})
+			continue
+		}
+		out, got = append(out, got[0]), got[1:]
+	}
+	return out
+}
+
+// waitForSocket returns when somebody listens.
+func waitForSocket(t testing.TB, path string) {
+	t.Helper()
+	for {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if t.Context().Err() != nil {
+			t.Fatalf("nobody listens at %s: %v", path, err)
+		}
+	}
+}
