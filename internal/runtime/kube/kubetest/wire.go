@@ -31,9 +31,7 @@ func wireFormat(r *http.Request) runtime.SerializerInfo {
 
 func answer(w http.ResponseWriter, q request, code int, o runtime.Object) {
 	info := wireFormat(q.Request)
-	if status, ok := o.(*metav1.Status); ok {
-		status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-	}
+	o = withKind(o)
 	// The serializer itself rather than a codec, which would write the kind into objects
 	// that other requests read at the same time; they have theirs from Server.set.
 	var b bytes.Buffer
@@ -44,6 +42,17 @@ func answer(w http.ResponseWriter, q request, code int, o runtime.Object) {
 	w.Header().Set("Content-Type", info.MediaType)
 	w.WriteHeader(code)
 	_, _ = w.Write(b.Bytes())
+}
+
+// withKind gives a Status its kind, which errors leave out; other objects have theirs.
+func withKind(o runtime.Object) runtime.Object {
+	status, ok := o.(*metav1.Status)
+	if !ok {
+		return o
+	}
+	status = status.DeepCopy() // a test may answer with the same one again
+	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+	return status
 }
 
 func answerError(w http.ResponseWriter, r *http.Request, err error) {
@@ -189,11 +198,8 @@ func newStream(w http.ResponseWriter, q request) *stream {
 }
 
 func (s *stream) send(e watch.Event) bool {
-	if status, ok := e.Object.(*metav1.Status); ok {
-		status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-	}
 	var raw bytes.Buffer
-	if err := s.info.Serializer.Encode(e.Object, &raw); err != nil {
+	if err := s.info.Serializer.Encode(withKind(e.Object), &raw); err != nil {
 		return false
 	}
 	err := s.frames.Encode(&metav1.WatchEvent{Type: string(e.Type), Object: runtime.RawExtension{Raw: raw.Bytes()}})
