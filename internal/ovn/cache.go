@@ -58,6 +58,14 @@ type Change struct {
 	UUID     string
 	Old, New model.Model
 	Columns  ColumnSet
+	// Sets are the differences of those columns that are sets of strings.
+	Sets []SetChange
+}
+
+// SetChange is what one change did to a set of strings.
+type SetChange struct {
+	Column         *Column
+	Added, Removed []string
 }
 
 // cache holds the rows of one database and the indexes that the engine needs: each look-up
@@ -108,6 +116,7 @@ func (c *cache) put(t *Table, uuid string, m model.Model) (Change, bool) {
 		change.Columns = change.Columns.With(col)
 		if set, ok := now.(*[]string); ok {
 			added, removed := Difference(*was.(*[]string), *set)
+			change.Sets = append(change.Sets, SetChange{col, added, removed})
 			r.reindex(col, *set, added, removed)
 			c.link(r, col, added, removed)
 			continue

@@ -35,6 +35,7 @@ type Store struct {
 	allocations map[PodKey]allocation
 	index       index
 	synced      bool
+	syncedC     chan struct{}
 	subscribers []func(View, Change)
 }
 
@@ -58,6 +59,7 @@ func New(c Config) *Store {
 		pods:        map[PodKey]*Pod{},
 		allocations: map[PodKey]allocation{},
 		index:       newIndex(),
+		syncedC:     make(chan struct{}),
 	}
 }
 
@@ -82,8 +84,14 @@ func (s *Store) Read(f func(View)) {
 func (s *Store) MarkSynced() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.synced = true
+	if !s.synced {
+		s.synced = true
+		close(s.syncedC)
+	}
 }
+
+// SyncedC is closed by MarkSynced.
+func (s *Store) SyncedC() <-chan struct{} { return s.syncedC }
 
 // Synced tells whether MarkSynced was called.
 func (s *Store) Synced() bool {
