@@ -1,8 +1,10 @@
 package world
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // index finds the objects that lay claim to one and the same thing, without a scan:
@@ -10,7 +12,7 @@ import (
 type index struct {
 	nodesByID      multimap[int, string]
 	nodesByChassis multimap[string, string]
-	nodesByTransit multimap[netip.Addr, string]
+	nodesByTransit multimap[netip.Prefix, string]
 	nodesByEncap   multimap[netip.Addr, string]
 	nodesBySubnet  multimap[subnetKey, string]
 	// subnetLengths counts the node subnets of each length. With one length per family,
@@ -39,7 +41,7 @@ func newIndex() index {
 	return index{
 		nodesByID:      multimap[int, string]{},
 		nodesByChassis: multimap[string, string]{},
-		nodesByTransit: multimap[netip.Addr, string]{},
+		nodesByTransit: multimap[netip.Prefix, string]{},
 		nodesByEncap:   multimap[netip.Addr, string]{},
 		nodesBySubnet:  multimap[subnetKey, string]{},
 		subnetLengths:  map[lengthKey]int{},
@@ -72,7 +74,7 @@ func (x *index) eachNodeClaim(n *Node, c change, count int) {
 		x.nodesByChassis.change(c, n.ChassisID, n.Name)
 	}
 	for _, p := range n.Transit {
-		x.nodesByTransit.change(c, p.Addr(), n.Name)
+		x.nodesByTransit.change(c, p, n.Name)
 	}
 	for _, a := range n.EncapIPs {
 		x.nodesByEncap.change(c, a, n.Name)
@@ -116,7 +118,7 @@ func (v View) NodesWithID(id int) []*Node { return v.named(v.s.index.nodesByID[i
 func (v View) NodesWithChassis(id string) []*Node { return v.named(v.s.index.nodesByChassis[id]) }
 
 // NodesWithTransit yields the nodes that have an address on the transit switch.
-func (v View) NodesWithTransit(a netip.Addr) []*Node { return v.named(v.s.index.nodesByTransit[a]) }
+func (v View) NodesWithTransit(a netip.Prefix) []*Node { return v.named(v.s.index.nodesByTransit[a]) }
 
 // NodesWithEncap yields the nodes that have an address as tunnel end point.
 func (v View) NodesWithEncap(a netip.Addr) []*Node { return v.named(v.s.index.nodesByEncap[a]) }
@@ -164,6 +166,33 @@ func (v View) PodsWithAddress(network string, a netip.Addr) []*Pod {
 		out = append(out, v.s.pods[k])
 	}
 	return out
+}
+
+// OldestNode is the node that has what several claim: the oldest, of equally old ones the
+// first by name, so that all zones decide alike. It is nil for no nodes.
+func OldestNode(nodes []*Node) *Node {
+	var oldest *Node
+	for _, n := range nodes {
+		if oldest == nil || cmp.Or(cmp.Compare(n.Created, oldest.Created), strings.Compare(n.Name, oldest.Name)) < 0 {
+			oldest = n
+		}
+	}
+	return oldest
+}
+
+// OldestPod is the pod that has what several claim, by the same rule.
+func OldestPod(pods []*Pod) *Pod {
+	var oldest *Pod
+	for _, p := range pods {
+		if oldest == nil || comparePods(p, oldest) < 0 {
+			oldest = p
+		}
+	}
+	return oldest
+}
+
+func comparePods(a, b *Pod) int {
+	return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
 // multimap holds small sets, in the order of arrival.

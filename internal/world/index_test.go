@@ -73,7 +73,8 @@ func compareWithScan(t *rapid.T, v View, subnets []netip.Prefix, addrs []netip.A
 	check("chassis a", v.NodesWithChassis("a"), func(n *Node) bool { return n.ChassisID == "a" })
 	for _, a := range addrs {
 		check("encap", v.NodesWithEncap(a), func(n *Node) bool { return slices.Contains(n.EncapIPs, a) })
-		check("transit", v.NodesWithTransit(a), func(n *Node) bool { return n.Transit[0].Addr() == a })
+		t16 := netip.PrefixFrom(a, 16)
+		check("transit", v.NodesWithTransit(t16), func(n *Node) bool { return n.Transit[0] == t16 })
 		pods := v.PodsWithAddress("default", a)
 		n := 0
 		for p := range v.Pods {
