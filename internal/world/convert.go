@@ -18,6 +18,10 @@ const (
 	egressBandwidth  = "kubernetes.io/egress-bandwidth"
 )
 
+// configSource tells where a kubelet found a pod: "api", or "file" and "http" for static
+// pods.
+const configSource = "kubernetes.io/config.source"
+
 // The bounds of a bandwidth annotation in bits per second, as Kubernetes checks them.
 const (
 	minBandwidth = 1e3
@@ -88,6 +92,10 @@ func FromPod(o *corev1.Pod) *Pod {
 		HostNetwork: o.Spec.HostNetwork,
 		Finished:    o.Status.Phase == corev1.PodSucceeded || o.Status.Phase == corev1.PodFailed,
 		Deleting:    o.DeletionTimestamp != nil,
+		Started:     o.Status.PodIP != "",
+	}
+	if source := o.Annotations[configSource]; source != "" && source != "api" {
+		p.Static = true
 	}
 	if p.HostNetwork {
 		return p // has neither attachments nor limits, whatever its annotations say

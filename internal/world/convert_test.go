@@ -151,6 +151,19 @@ func TestFromPod(t *testing.T) {
 			want: Pod{Namespace: "ns", Name: "p", Finished: true, Deleting: true, Labels: map[string]string{"a": "b"}},
 		},
 		{
+			name: "static pod with an address",
+			pod: corev1.Pod{
+				ObjectMeta: meta(map[string]string{"kubernetes.io/config.source": "file"}),
+				Status:     corev1.PodStatus{Phase: corev1.PodPending, PodIP: "10.244.1.5"},
+			},
+			want: Pod{Namespace: "ns", Name: "p", UID: "u", Static: true, Started: true},
+		},
+		{
+			name: "a pod from the API is not static",
+			pod:  corev1.Pod{ObjectMeta: meta(map[string]string{"kubernetes.io/config.source": "api"})},
+			want: Pod{Namespace: "ns", Name: "p", UID: "u"},
+		},
+		{
 			name: "problems are named and harm nothing else",
 			pod: corev1.Pod{ObjectMeta: meta(map[string]string{
 				"k8s.ovn.org/pod-networks": "[]", ingressBandwidth: "999", egressBandwidth: "2P",

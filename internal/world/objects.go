@@ -99,6 +99,12 @@ type Pod struct {
 	Finished bool
 	// Deleting is true once a deletion time stamp is set.
 	Deleting bool
+	// Static pods come from a file on the node. Their kubelet knows them by another UID
+	// than the API, which shows a mirror.
+	Static bool
+	// Started is true once the kubelet has reported an address: the pod's network is in
+	// use, and its addresses must not change any more.
+	Started bool
 	// Networks are the pod's attachments by network, from the k8s.ovn.org/pod-networks
 	// annotation, overlaid by what this node's allocator decided.
 	Networks map[string]PodNetwork

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -85,7 +86,7 @@ func (n *Netns) checkRoutes(link netlink.Link, i Interface) error {
 	var problems []error
 	for _, want := range routes(i.Network) {
 		if !slices.ContainsFunc(list, want.is) {
-			problems = append(problems, fmt.Errorf("route %s via %s is missing", want.Dest, want.NextHop))
+			problems = append(problems, fmt.Errorf("route %s is missing", want))
 		}
 	}
 	return errors.Join(problems...)
@@ -94,8 +95,8 @@ func (n *Netns) checkRoutes(link netlink.Link, i Interface) error {
 // is tells whether a kernel route is this one.
 func (r route) is(k netlink.Route) bool {
 	dest, ok := prefixOf(k.Dst)
-	if k.Dst == nil { // older netlink versions leave the default route's destination out
-		return r.Dest.Bits() == 0 && r.NextHop.AsSlice() != nil && k.Gw.Equal(r.NextHop.AsSlice())
+	if k.Dst == nil { // older versions of the netlink package: the default route
+		ok, dest = true, netip.PrefixFrom(r.NextHop, 0).Masked()
 	}
 	return ok && dest == r.Dest.Masked() && k.Gw.Equal(r.NextHop.AsSlice())
 }

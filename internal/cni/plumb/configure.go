@@ -50,7 +50,7 @@ func (n *Netns) Configure(i Interface) error {
 	}
 	for _, r := range routes(i.Network) {
 		if err := n.handle.RouteReplace(r.netlink(link)); err != nil {
-			return fmt.Errorf("add route %s via %s: %w", r.Dest, r.NextHop, err)
+			return fmt.Errorf("add route %s: %w", r, err)
 		}
 	}
 	return nil
@@ -153,11 +153,23 @@ func routes(n world.PodNetwork) []route {
 }
 
 func (r route) netlink(link netlink.Link) *netlink.Route {
-	return &netlink.Route{
+	k := &netlink.Route{
 		LinkIndex: link.Attrs().Index,
 		Dst:       ipNet(r.Dest.Masked()),
 		Gw:        r.NextHop.AsSlice(),
 	}
+	if !r.NextHop.IsValid() && r.Dest.Addr().Is4() {
+		k.Scope = netlink.SCOPE_LINK
+	}
+	return k
+}
+
+// String is the route as `ip route` writes it.
+func (r route) String() string {
+	if !r.NextHop.IsValid() {
+		return r.Dest.String()
+	}
+	return r.Dest.String() + " via " + r.NextHop.String()
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

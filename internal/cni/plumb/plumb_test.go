@@ -31,6 +31,8 @@ func dualStack() plumb.Interface {
 			Routes: []world.Route{
 				{Dest: netip.MustParsePrefix("10.244.0.0/16"), NextHop: netip.MustParseAddr("10.244.1.1")},
 				{Dest: netip.MustParsePrefix("fd00:10:244::/48"), NextHop: netip.MustParseAddr("fd00:10:244:1::1")},
+				{Dest: netip.MustParsePrefix("192.0.2.0/24")}, // on the link
+				{Dest: netip.MustParsePrefix("2001:db8::/64")},
 			},
 		},
 	}
