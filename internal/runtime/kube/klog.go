@@ -1,0 +1,46 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+
+	"k8s.io/klog/v2"
+)
+
+// LogTo sends what client-go logs by klog to a logger. klog is one for the whole process,
+// so this is for main to call, once.
+//
+// client-go's notices are debug to us: by our rule, info is a change of state of the
+// network.
+func LogTo(logger *slog.Logger) {
+	klog.SetSlogLogger(slog.New(lowered{logger.With("component", "client-go").Handler()}))
+}
+
+// lowered makes info debug, and leaves warnings and errors.
+type lowered struct{ slog.Handler }
+
+func lower(level slog.Level) slog.Level {
+	if level < slog.LevelWarn {
+		return min(level, slog.LevelDebug)
+	}
+	return level
+}
+
+// Enabled implements slog.Handler.
+func (h lowered) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.Handler.Enabled(ctx, lower(level))
+}
+
+// Handle implements slog.Handler.
+func (h lowered) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = lower(r.Level)
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h lowered) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return lowered{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h lowered) WithGroup(name string) slog.Handler { return lowered{h.Handler.WithGroup(name)} }
