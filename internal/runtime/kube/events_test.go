@@ -106,12 +106,8 @@ func TestRecorderSurvivesAnAbsentAPIServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r, server := recording(t)
-		down := true
 		server.Intercept(func(*http.Request) *metav1.Status {
-			if down {
-				return failure(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable)
-			}
-			return nil
+			return failure(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable)
 		})
 		lost := Event{Object: n1, Reason: "Lost", Action: "Testing"}
 		r.Record(lost)
@@ -120,7 +116,7 @@ func TestRecorderSurvivesAnAbsentAPIServer(t *testing.T) {
 		if n := server.Requests("POST"); n != eventTries {
 			t.Errorf("%d tries, want %d", n, eventTries)
 		}
-		down = false
+		server.Intercept(nil)
 		r.Record(lost) // it was never written, so it is not a repetition
 		synctest.Wait()
 		if n := len(events(server)); n != 1 {
