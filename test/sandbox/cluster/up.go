@@ -199,11 +199,7 @@ func (s *Sandbox) startControlPlane(ctx context.Context, p *progress.Phase, clie
 	if err != nil {
 		return err
 	}
-	if err := cp.Start(ctx); err != nil {
-		return err
-	}
-	p.Note("waiting for the API server to be ready")
-	if err := cp.WaitReady(ctx, client); err != nil {
+	if err := cp.Start(ctx, client); err != nil {
 		return err
 	}
 	version, err := client.Discovery().ServerVersion()

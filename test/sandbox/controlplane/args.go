@@ -82,6 +82,8 @@ func (a args) manager() []string {
 		// The network allocates the nodes' pod subnets itself.
 		"--allocate-node-cidrs=false",
 		"--service-cluster-ip-range="+plan.Join(a.plan.Services()),
+		// The ConfigMap that it looks up appears a moment after the API server is ready.
+		"--authentication-tolerate-lookup-failure=true",
 	)
 }
 

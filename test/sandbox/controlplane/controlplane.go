@@ -85,9 +85,9 @@ func (c Config) Credentials() error {
 
 func (c Config) args() args { return args{plan: c.Plan, pki: c.PKI, state: c.State} }
 
-// Start starts what is not running. It returns when the processes run, not
-// when they are ready. Node 1's network must exist.
-func (c Config) Start(ctx context.Context) error {
+// Start starts what is not running and waits until it works. Node 1's network
+// must exist.
+func (c Config) Start(ctx context.Context, client kubernetes.Interface) error {
 	etcdProgram, err := exec.LookPath(etcd)
 	if err != nil {
 		return fmt.Errorf("control plane: %w", err)
@@ -96,11 +96,13 @@ func (c Config) Start(ctx context.Context) error {
 	for _, p := range []struct {
 		name, program string
 		args          []string
+		ready         func(context.Context) error
 	}{
-		{etcd, etcdProgram, a.etcd()},
-		{apiserver, c.Programs.Path(apiserver), a.apiserver()},
-		{manager, c.Programs.Path(manager), a.manager()},
-		{scheduler, c.Programs.Path(scheduler), a.scheduler()},
+		{etcd, etcdProgram, a.etcd(), c.askEtcd},
+		// Ready means, among other things, that the roles exist which the other two need.
+		{apiserver, c.Programs.Path(apiserver), a.apiserver(), func(ctx context.Context) error { return askAPI(ctx, client) }},
+		{scheduler, c.Programs.Path(scheduler), a.scheduler(), nil},
+		{manager, c.Programs.Path(manager), a.manager(), func(ctx context.Context) error { return askManager(ctx, client) }},
 	} {
 		if _, ok := c.Processes.Get(p.name); !ok {
 			spec := proc.Spec{Name: p.name, Argv: append([]string{p.program}, p.args...), Log: c.Log(p.name), NetNS: fabric.NodeNS(c.Node)}
@@ -108,14 +110,8 @@ func (c Config) Start(ctx context.Context) error {
 				return err
 			}
 		}
-		if p.name == etcd {
-			if err := c.waitEtcd(ctx); err != nil {
-				return err
-			}
-		}
-		// The two that follow the API server end when it does not answer for 10 s.
-		if p.name == apiserver {
-			if err := c.waitAPI(ctx); err != nil {
+		if p.ready != nil {
+			if err := c.wait(ctx, p.name, p.ready); err != nil {
 				return err
 			}
 		}
@@ -132,40 +128,34 @@ func (c Config) Stop() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) waitEtcd(ctx context.Context) error {
+func (c Config) askEtcd(ctx context.Context) error {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: netspace.Dialer(fabric.NodeNS(c.Node)), DisableKeepAlives: true}}
-	return c.wait(ctx, etcd, func(ctx context.Context) error {
-		return get(ctx, client, etcdClient+"/health")
-	})
-}
-
-// waitAPI waits for the API server's socket to serve; readiness takes longer.
-func (c Config) waitAPI(ctx context.Context) error {
-	dial := netspace.Dialer(fabric.NodeNS(c.Node))
-	return c.wait(ctx, apiserver, func(ctx context.Context) error {
-		conn, err := dial(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", plan.APIPort))
-		if err != nil {
-			return err
-		}
-		return conn.Close()
-	})
-}
-
-// WaitReady waits until the API server is ready and the controller manager
-// has made the first ServiceAccount.
-func (c Config) WaitReady(ctx context.Context, client kubernetes.Interface) error {
-	if err := c.wait(ctx, apiserver, func(ctx context.Context) error {
-		return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
-	}); err != nil {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, etcdClient+"/health", nil)
+	if err != nil {
 		return err
 	}
-	return c.wait(ctx, manager, func(ctx context.Context) error {
-		_, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return errors.New("it has not made the default ServiceAccount yet")
-		}
+	resp, err := client.Do(req)
+	if err != nil {
 		return err
-	})
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("health: %s", resp.Status)
+	}
+	return nil
+}
+
+func askAPI(ctx context.Context, client kubernetes.Interface) error {
+	return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+}
+
+// askManager: pods can be created when the first ServiceAccount exists.
+func askManager(ctx context.Context, client kubernetes.Interface) error {
+	_, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return errors.New("it has not made the default ServiceAccount yet")
+	}
+	return err
 }
 
 // patience is for a process on a machine that is busy with other work.
@@ -190,20 +180,4 @@ func (c Config) wait(ctx context.Context, name string, ask func(context.Context)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-}
-
-func get(ctx context.Context, client *http.Client, url string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // read only
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, resp.Status)
-	}
-	return nil
 }

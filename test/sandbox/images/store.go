@@ -170,7 +170,7 @@ func Clone(store, dir string) error {
 		if err != nil {
 			return err
 		}
-		return cloneEntry(path, filepath.Join(work, rel), d)
+		return cloneEntry(path, filepath.Join(work, rel), d, isDatabase(rel))
 	})
 	if err != nil {
 		return fmt.Errorf("containerd folder: %w", err)
@@ -181,7 +181,13 @@ func Clone(store, dir string) error {
 	return nil
 }
 
-func cloneEntry(from, to string, d fs.DirEntry) error {
+// isDatabase tells containerd's own databases, PLUGIN/NAME.db, from files of
+// that name in images.
+func isDatabase(rel string) bool {
+	return filepath.Ext(rel) == ".db" && strings.Count(rel, "/") == 1
+}
+
+func cloneEntry(from, to string, d fs.DirEntry, database bool) error {
 	info, err := d.Info()
 	if err != nil {
 		return err
@@ -200,7 +206,7 @@ func cloneEntry(from, to string, d fs.DirEntry) error {
 		}
 		// After chown, which would drop special bits.
 		return os.Chmod(to, info.Mode())
-	case filepath.Ext(from) == ".db":
+	case database:
 		return copyFile(from, to, info.Mode())
 	default:
 		err := os.Link(from, to)
