@@ -157,6 +157,17 @@ func (db *DB) Subscribe(f func([]Change)) (cancel func()) {
 	if len(all) > 0 {
 		f(all)
 	}
+	return db.follow(f)
+}
+
+// Follow is Subscribe without the rows there are.
+func (db *DB) Follow(f func([]Change)) (cancel func()) {
+	db.deliver.Lock()
+	defer db.deliver.Unlock()
+	return db.follow(f)
+}
+
+func (db *DB) follow(f func([]Change)) (cancel func()) {
 	s := &subscriber{f}
 	db.subscribers = append(db.subscribers, s)
 	return func() {
@@ -196,7 +207,8 @@ func (db *DB) transact(ctx context.Context, comment string, ops []ovsdb.Operatio
 		send = append(send, ovsdb.Operation{Op: ovsdb.OperationComment, Comment: &comment})
 	}
 	if !schema.ValidateOperations(send...) {
-		return nil, fmt.Errorf("transaction on %s names a table that the server (schema %s) lacks", schema.Name, schema.Version)
+		return nil, &TxnError{Database: schema.Name, Op: -1, Reason: "schema mismatch",
+			Details: fmt.Sprintf("the transaction names a table that schema %s of the server lacks", schema.Version)}
 	}
 	results, err := c.Transact(ctx, send...)
 	if err != nil {

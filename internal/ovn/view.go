@@ -58,6 +58,9 @@ func (v View) Len(t *Table) int { return len(v.db.cache.tables[t]) }
 // can be compared and written.
 func (v View) Manages(c *Column) bool { return v.db.watched[c.Table].Has(c) }
 
+// Watches tells whether the server has the table and its rows are in the cache.
+func (v View) Watches(t *Table) bool { return v.db.watched[t] != 0 }
+
 // Get returns the row of type T with that UUID. It must not be modified.
 func Get[T any](db *DB, uuid string) (*T, bool) {
 	db.mu.RLock()
