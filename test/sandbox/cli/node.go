@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -36,17 +37,34 @@ func newNode() *cobra.Command {
 
 func newExec() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "exec NODE -- COMMAND [ARG...]", Short: "Run a command in all namespaces of a node", Args: args(cobra.MinimumNArgs(2)),
+		Use: "exec NODE -- COMMAND [ARG...]", Short: "Run a command in all namespaces of a node", Args: args(nodeAndCommand),
 		RunE: func(_ *cobra.Command, list []string) error {
 			s, err := open()
 			if err != nil {
 				return err
 			}
-			return s.Exec(list[0], list[1:])
+			return s.Exec(list[0], withoutDashes(list[1:]))
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+// nodeAndCommand checks that a command follows the node.
+func nodeAndCommand(_ *cobra.Command, list []string) error {
+	if len(list) < 2 || len(withoutDashes(list[1:])) == 0 {
+		return errors.New("a node and a command are needed")
+	}
+	return nil
+}
+
+// withoutDashes drops the `--` before a command; the flag parser leaves it
+// there once it has seen the node.
+func withoutDashes(list []string) []string {
+	if list[0] == "--" {
+		return list[1:]
+	}
+	return list
 }
 
 func newOutside() *cobra.Command {
