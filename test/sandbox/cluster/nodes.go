@@ -44,6 +44,12 @@ func (s *Sandbox) member(name string) (Member, error) {
 
 // AddNode adds a machine to the cluster.
 func (s *Sandbox) AddNode(ctx context.Context, name string) error {
+	if err := s.mustBeUp(); err != nil {
+		return err
+	}
+	if err := s.Build(ctx); err != nil {
+		return err
+	}
 	nodes, client, err := s.ready(ctx)
 	if err != nil {
 		return err

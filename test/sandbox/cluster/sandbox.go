@@ -37,6 +37,7 @@ type Sandbox struct {
 	out      *progress.Log
 	state    State
 	programs programs.Set
+	store    string // prepared containerd folder that new nodes are cloned from
 }
 
 // Open finds the sandbox of a checkout. The log reports progress.

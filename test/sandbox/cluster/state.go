@@ -36,8 +36,6 @@ type State struct {
 	GatewayMode string      `json:"gatewayMode"`
 	CNI         string      `json:"cni"`
 	Nodes       []Member    `json:"nodes"`
-	// Store is the prepared containerd folder that new nodes are cloned from.
-	Store string `json:"store,omitempty"`
 }
 
 // Member is one node. The index decides its addresses.

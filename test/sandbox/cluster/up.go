@@ -108,7 +108,7 @@ func (s *Sandbox) Build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.state.Store, err = b.Store(ctx, base)
+		s.store, err = b.Store(ctx, base)
 		return err
 	}); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (s *Sandbox) startNode(nodes node.Config, m Member) error {
 	if err := nodes.PowerOff(m.Name); err != nil {
 		return err
 	}
-	if err := nodes.Prepare(m.Name, m.Index, s.state.Store); err != nil {
+	if err := nodes.Prepare(m.Name, m.Index, s.store); err != nil {
 		return err
 	}
 	return nodes.Boot(m.Name, m.Index)
