@@ -18,14 +18,14 @@ type plan struct {
 	watched map[*Table]ColumnSet
 }
 
-// serverSchema asks the server for its schema: libovsdb refuses to connect with a model
+// fetchSchema asks the server for its schema: libovsdb refuses to connect with a model
 // that names a column the server lacks, so the schema comes first.
 func fetchSchema(ctx context.Context, cfg Config) (ovsdb.DatabaseSchema, error) {
 	none, err := model.NewClientDBModel(cfg.Database.Name, nil)
 	if err != nil {
 		return ovsdb.DatabaseSchema{}, err
 	}
-	c, err := client.NewOVSDBClient(none, client.WithEndpoint(cfg.Endpoint), client.WithLogger(cfg.logr()))
+	c, err := client.NewOVSDBClient(none, client.WithEndpoint(cfg.Endpoint))
 	if err != nil {
 		return ovsdb.DatabaseSchema{}, err
 	}
@@ -36,32 +36,22 @@ func fetchSchema(ctx context.Context, cfg Config) (ovsdb.DatabaseSchema, error) 
 	return c.Schema(), nil
 }
 
-// adapt chooses the types: the generated one where the server has all its columns, else
-// one of the same memory layout in which the missing columns have no tag. Go converts
-// between the two without copying.
+// adapt chooses what is watched of a server.
 func adapt(cfg Config, schema ovsdb.DatabaseSchema) (plan, error) {
 	p := plan{schema: schema, watched: map[*Table]ColumnSet{}}
 	models := map[string]model.Model{}
 	for _, t := range cfg.Database.Tables() {
-		server := schema.Table(t.Name)
-		if server == nil || !cfg.watches(t) {
-			continue
-		}
-		var has, watched ColumnSet
+		has := t.presentIn(schema)
+		var watched ColumnSet
 		for _, c := range t.Columns {
-			if column := server.Column(c.Name); column == nil || ovsdb.NativeType(column) != t.typ.Field(c.field).Type {
-				continue
-			}
-			has = has.With(c)
-			if cfg.watchesColumn(c) {
+			if has.Has(c) && cfg.watchesColumn(c) {
 				watched = watched.With(c)
 			}
 		}
-		if watched == 0 {
-			continue
+		if watched != 0 && cfg.watches(t) {
+			p.watched[t] = watched
+			models[t.Name] = reflect.New(t.with(has)).Interface()
 		}
-		p.watched[t] = watched
-		models[t.Name] = reflect.New(t.without(has)).Interface()
 	}
 	if len(models) == 0 {
 		return p, fmt.Errorf("database %s of the server has none of the tables wanted", cfg.Database.Name)
@@ -71,8 +61,31 @@ func adapt(cfg Config, schema ovsdb.DatabaseSchema) (plan, error) {
 	return p, err
 }
 
-// without is the row's type with tags only on the columns that there are.
-func (t *Table) without(has ColumnSet) reflect.Type {
+// ModelFor is libovsdb's model of the database, fit for a server with that schema.
+func (d *Database) ModelFor(schema ovsdb.DatabaseSchema) (model.ClientDBModel, error) {
+	p, err := adapt(Config{Database: d}, schema)
+	return p.models, err
+}
+
+// presentIn are the columns that the server has with the type we know.
+func (t *Table) presentIn(schema ovsdb.DatabaseSchema) ColumnSet {
+	server := schema.Table(t.Name)
+	if server == nil {
+		return 0
+	}
+	var out ColumnSet
+	for _, c := range t.Columns {
+		if s := server.Column(c.Name); s != nil && ovsdb.NativeType(s) == t.typ.Field(c.field).Type {
+			out = out.With(c)
+		}
+	}
+	return out
+}
+
+// with is the row's type for a server that has these columns: the generated one when none
+// is missing, else one of the same memory layout in which the missing ones have no tag. Go
+// converts between the two without copying.
+func (t *Table) with(has ColumnSet) reflect.Type {
 	missing := false
 	fields := make([]reflect.StructField, t.typ.NumField())
 	for i := range fields {

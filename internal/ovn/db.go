@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 )
@@ -264,7 +263,8 @@ func (db *DB) connection(ctx context.Context) (was bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c, err := client.NewOVSDBClient(p.models, client.WithEndpoint(db.cfg.Endpoint), client.WithLogger(db.cfg.logr()))
+	loss := newLossDetector(db.log)
+	c, err := client.NewOVSDBClient(p.models, client.WithEndpoint(db.cfg.Endpoint), client.WithLogger(loss.logger()))
 	if err != nil {
 		return false, err
 	}
@@ -274,6 +274,8 @@ func (db *DB) connection(ctx context.Context) (was bool, err error) {
 	go func() { // listens before there is a connection: libovsdb tells once, and only who listens
 		select {
 		case <-c.DisconnectNotify():
+			close(lost)
+		case <-loss.detected:
 			close(lost)
 		case <-over:
 		}
@@ -348,9 +350,4 @@ func (c Config) watches(t *Table) bool {
 func (c Config) watchesColumn(col *Column) bool {
 	names, ok := c.Columns[col.Table.Name]
 	return !ok || slices.Contains(names, col.Name)
-}
-
-func (c Config) logr() *logr.Logger {
-	l := logr.Discard()
-	return &l
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ovn-kubernetes/libovsdb/database"
 	"github.com/ovn-kubernetes/libovsdb/database/inmemory"
@@ -48,14 +49,38 @@ func OVS(t testing.TB) *Server { return Memory(t, ovn.OpenVSwitch()) }
 // generated from.
 func Memory(t testing.TB, d *ovn.Database) *Server {
 	t.Helper()
+	return MemorySchema(t, d, Schema(d))
+}
+
+// MemorySchema starts an empty database in memory with another version of the schema.
+func MemorySchema(t testing.TB, d *ovn.Database, schema ovsdb.DatabaseSchema) *Server {
+	t.Helper()
 	s := newServer(t, d)
-	s.StartMemory(t)
+	s.StartMemory(t, schema)
 	s.Open(t)
 	return s
 }
 
+// Schema is the schema that the models of a database were generated from.
+func Schema(d *ovn.Database) ovsdb.DatabaseSchema {
+	switch d {
+	case ovn.Northbound():
+		return nb.Schema()
+	case ovn.Southbound():
+		return sb.Schema()
+	}
+	return vswitch.Schema()
+}
+
 // Endpoint is what clients connect to.
 func (s *Server) Endpoint() string { return "unix:" + filepath.Join(s.dir, "db.sock") }
+
+// Backend is the endpoint of the server proper, which Shut does not close.
+func (s *Server) Backend() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return "unix:" + s.backend
+}
 
 // Connect opens a connection that lasts as long as the test.
 func (s *Server) Connect(t testing.TB, tables ...string) *ovn.DB {
@@ -149,9 +174,9 @@ func (s *Server) admit(c net.Conn) {
 
 // StartMemory starts another, empty database in memory behind the door: with Shut before
 // and Open after it, a database that was wiped and made again.
-func (s *Server) StartMemory(t testing.TB) {
+func (s *Server) StartMemory(t testing.TB, schema ovsdb.DatabaseSchema) {
 	t.Helper()
-	schema, models, err := describe(s.Database)
+	models, err := s.Database.ModelFor(schema)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,27 +198,9 @@ func (s *Server) StartMemory(t testing.TB) {
 	s.mu.Lock()
 	s.backend = backend.Name()
 	s.mu.Unlock()
-	go func() { _ = srv.Serve("unix", s.backend) }()
-	waitForSocket(t, s.backend)
+	go func() { _ = srv.Serve("unix", backend.Name()) }()
+	waitForSocket(t, backend.Name(), nil)
 	t.Cleanup(srv.Close)
-}
-
-func describe(d *ovn.Database) (ovsdb.DatabaseSchema, model.ClientDBModel, error) {
-	var schema ovsdb.DatabaseSchema
-	var models model.ClientDBModel
-	var err error
-	switch d {
-	case ovn.Northbound():
-		schema = nb.Schema()
-		models, err = nb.FullDatabaseModel()
-	case ovn.Southbound():
-		schema = sb.Schema()
-		models, err = sb.FullDatabaseModel()
-	default:
-		schema = vswitch.Schema()
-		models, err = vswitch.FullDatabaseModel()
-	}
-	return schema, models, err
 }
 
 // patient is a database that accepts comments, as every ovsdb-server does and libovsdb's
@@ -233,8 +240,8 @@ func pad(ops []ovsdb.Operation, got []*ovsdb.OperationResult) []*ovsdb.Operation
 	return out
 }
 
-// waitForSocket returns when somebody listens.
-func waitForSocket(t testing.TB, path string) {
+// waitForSocket returns when somebody listens; gone is closed when nobody ever will.
+func waitForSocket(t testing.TB, path string, gone <-chan struct{}) {
 	t.Helper()
 	for {
 		c, err := net.Dial("unix", path)
@@ -242,8 +249,10 @@ func waitForSocket(t testing.TB, path string) {
 			_ = c.Close()
 			return
 		}
-		if t.Context().Err() != nil {
-			t.Fatalf("nobody listens at %s: %v", path, err)
+		select {
+		case <-gone:
+			t.Fatal("the server ended at once")
+		case <-time.After(time.Millisecond):
 		}
 	}
 }
