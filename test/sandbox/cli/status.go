@@ -52,7 +52,11 @@ func newStatus() *cobra.Command {
 func printStatus(w io.Writer, st cluster.Status) error {
 	if len(st.Nodes) == 0 {
 		text := "no sandbox: `bin/sandbox up` starts one\n"
-		if st.Owner != "" {
+		switch st.Owner {
+		case "":
+		case st.Checkout:
+			text = "the state of this checkout's sandbox is gone, but it runs: `bin/sandbox down` removes it\n"
+		default:
 			text = "no sandbox in this checkout; this machine runs the one of " + st.Owner + "\n"
 		}
 		_, err := io.WriteString(w, text)

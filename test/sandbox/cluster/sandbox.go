@@ -174,11 +174,3 @@ func (s *Sandbox) Lock() (unlock func(), err error) {
 	}
 	return func() { _ = f.Close() }, nil
 }
-
-func (s *Sandbox) removeCgroups() error {
-	cgroups, err := cgroup.Detect()
-	if err != nil {
-		return err
-	}
-	return cgroups.Remove("")
-}

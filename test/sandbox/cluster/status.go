@@ -21,6 +21,7 @@ import (
 // Status is what the sandbox looks like now.
 type Status struct {
 	Up          bool            `json:"up"`
+	Checkout    string          `json:"checkout"`
 	Owner       string          `json:"owner,omitempty"` // checkout whose sandbox runs on this machine
 	Family      plan.Family     `json:"family,omitempty"`
 	GatewayMode string          `json:"gatewayMode,omitempty"`
@@ -53,7 +54,7 @@ type NodeStatus struct {
 
 // Status looks at the sandbox without changing it.
 func (s *Sandbox) Status(ctx context.Context) (Status, error) {
-	st := Status{Owner: fabric.Owner(), Machine: machine.Gaps()}
+	st := Status{Checkout: s.Checkout, Owner: fabric.Owner(), Machine: machine.Gaps()}
 	if len(s.state.Nodes) == 0 {
 		return st, nil
 	}

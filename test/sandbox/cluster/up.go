@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/ovnkctl/ovnkctl/test/sandbox/fabric"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/machine"
-	"github.com/ovnkctl/ovnkctl/test/sandbox/netspace"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/node"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/plan"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/proc"
@@ -34,6 +32,12 @@ func (s *Sandbox) Up(ctx context.Context, o Options) error {
 	}
 	if err := s.out.Do("machine", func(p *progress.Phase) error { return s.prepareMachine(ctx, p, wanted) }); err != nil {
 		return err
+	}
+	if len(s.state.Nodes) == 0 {
+		// Somebody removed the state folder under a running sandbox, perhaps.
+		if err := s.sweep(func(string, ...any) {}); err != nil {
+			return err
+		}
 	}
 	// From here on a failed or killed run is known and can be repaired or removed.
 	s.state = wanted
@@ -184,6 +188,9 @@ func (s *Sandbox) startOutside() error {
 	if _, ok := s.processes().Get(outsideProcess); ok {
 		return nil
 	}
+	if err := endAll(fabric.OutsideNS); err != nil {
+		return err
+	}
 	_, err := s.processes().Start(proc.Spec{
 		Name: outsideProcess, NetNS: fabric.OutsideNS, Log: s.log(outsideProcess),
 		Argv: []string{
@@ -274,38 +281,4 @@ func notReady(list []corev1.Node) []string {
 		}
 	}
 	return out
-}
-
-// Down ends the cluster and removes every trace of it from the machine and the
-// checkout. It works on any rest of any run.
-func (s *Sandbox) Down(context.Context) error {
-	return s.out.Do("down", func(p *progress.Phase) error {
-		var errs []error
-		// Recorded processes first, then whatever else lives in our namespaces.
-		for _, n := range s.processes().Names() {
-			p.Note("ending %s", n)
-			errs = append(errs, s.processes().Kill(n))
-		}
-		spaces, err := netspace.List(fabric.Prefix)
-		errs = append(errs, err)
-		for _, ns := range spaces {
-			pids, err := netspace.Processes(ns)
-			errs = append(errs, err)
-			for _, pid := range pids {
-				errs = append(errs, proc.End(pid))
-			}
-		}
-		p.Note("removing networks and cgroups")
-		errs = append(errs, fabric.Remove(), s.removeCgroups(), s.sysctls().Restore())
-		if err := errors.Join(errs...); err != nil {
-			return err // the folder stays: it knows what is left
-		}
-		p.Note("removing %s", s.path())
-		if err := os.RemoveAll(s.path()); err != nil {
-			return fmt.Errorf("sandbox folder: %w", err)
-		}
-		s.state = State{}
-		p.Note("")
-		return nil
-	})
 }

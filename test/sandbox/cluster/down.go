@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ovnkctl/ovnkctl/test/sandbox/cgroup"
+	"github.com/ovnkctl/ovnkctl/test/sandbox/fabric"
+	"github.com/ovnkctl/ovnkctl/test/sandbox/netspace"
+	"github.com/ovnkctl/ovnkctl/test/sandbox/proc"
+	"github.com/ovnkctl/ovnkctl/test/sandbox/progress"
+)
+
+// Down ends the cluster and removes every trace of it from the machine and the
+// checkout. It works on any rest of any run.
+func (s *Sandbox) Down(context.Context) error {
+	return s.out.Do("down", func(p *progress.Phase) error {
+		if err := errors.Join(s.sweep(p.Note), s.sysctls().Restore()); err != nil {
+			return err // the folder stays: it knows what is left
+		}
+		p.Note("removing %s", s.path())
+		if err := os.RemoveAll(s.path()); err != nil {
+			return fmt.Errorf("sandbox folder: %w", err)
+		}
+		s.state = State{}
+		p.Note("")
+		return nil
+	})
+}
+
+// sweep ends every process of the sandbox and removes its networks and cgroups
+// from the machine, going by names rather than by what the state says.
+func (s *Sandbox) sweep(note func(string, ...any)) error {
+	var errs []error
+	for _, n := range s.processes().Names() {
+		note("ending %s", n)
+		errs = append(errs, s.processes().Kill(n))
+	}
+	spaces, err := netspace.List(fabric.Prefix)
+	errs = append(errs, err)
+	for _, ns := range spaces {
+		errs = append(errs, endAll(ns))
+	}
+	note("removing networks and cgroups")
+	errs = append(errs, fabric.Remove())
+	cgroups, err := cgroup.Detect()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return errors.Join(append(errs, cgroups.Remove(""))...)
+}
+
+// endAll ends what runs in one of our network namespaces: commands executed
+// there, and processes whose record a killed run did not write.
+func endAll(ns string) error {
+	pids, err := netspace.Processes(ns)
+	errs := []error{err}
+	for _, pid := range pids {
+		errs = append(errs, proc.End(pid))
+	}
+	return errors.Join(errs...)
+}
