@@ -94,7 +94,7 @@ func All() []Daemon { return slices.Clone(daemons) }
 func Lookup(name string) (Daemon, error) {
 	i := slices.IndexFunc(daemons, func(d Daemon) bool { return d.Name == name })
 	if i < 0 {
-		return Daemon{}, hint(fmt.Errorf("no daemon is called %q", name), "the daemons are "+strings.Join(names(), ", "))
+		return Daemon{}, fmt.Errorf("no daemon is called %q; the daemons are %s", name, strings.Join(names(), ", "))
 	}
 	return daemons[i], nil
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,9 +76,8 @@ func TestEnvironment(t *testing.T) {
 func TestLookupNamesTheDaemons(t *testing.T) {
 	t.Parallel()
 	_, err := Lookup("vswitchd")
-	var h hinted
-	if !errors.As(err, &h) || !strings.Contains(h.Hint(), "ovsdb, ovs, nb, sb, northd, ovn-controller") {
-		t.Errorf("error = %v, hint %q", err, h.Hint())
+	if err == nil || !strings.Contains(err.Error(), "ovsdb, ovs, nb, sb, northd, ovn-controller") {
+		t.Errorf("error = %v", err)
 	}
 }
 
