@@ -109,6 +109,27 @@ func (d Dir) Make(kind string, key *Key, fill func(dir string) error) (string, e
 	return path, nil
 }
 
+// Link gives an entry a name that does not change with its key, for tests and
+// people who look for it.
+func (d Dir) Link(name, target string) error {
+	rel, err := filepath.Rel(d.Path, target)
+	if err != nil {
+		return fmt.Errorf("cache link %s: %w", name, err)
+	}
+	link := filepath.Join(d.Path, name)
+	if have, err := os.Readlink(link); err == nil && have == rel {
+		return nil
+	}
+	work := fmt.Sprintf("%s.%d", link, os.Getpid())
+	if err := os.Symlink(rel, work); err != nil {
+		return fmt.Errorf("cache link %s: %w", name, err)
+	}
+	if err := os.Rename(work, link); err != nil {
+		return errors.Join(fmt.Errorf("cache link %s: %w", name, err), os.Remove(work))
+	}
+	return nil
+}
+
 func (d Dir) lock(kind string, key *Key) (func(), error) {
 	dir := filepath.Join(d.Path, kind)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

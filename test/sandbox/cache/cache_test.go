@@ -123,3 +123,22 @@ func TestPruneKeepsTheRecentlyUsed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLinkFollowsTheNewestEntry(t *testing.T) {
+	t.Parallel()
+	d := Dir{Path: t.TempDir()}
+	for _, key := range []string{"one", "two", "two"} {
+		path, err := d.Make("kind", NewKey(key), func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "f"), []byte(key), 0o600)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Link("current", path); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(d.Path, "current", "f")); err != nil || string(got) != key {
+			t.Errorf("the link leads to %q, %v, want %q", got, err, key)
+		}
+	}
+}

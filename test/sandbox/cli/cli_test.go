@@ -17,7 +17,7 @@ func TestCommandLineMistakesAreUsageErrors(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"up extra", "up --nodes many", "up --ip-family ipx", "down now", "node reboot", "node add a b",
-		"exec node1", "exec node1 --", "outside exec", "e2e", "e2e a b c", "image save", "status --output",
+		"exec node1", "exec node1 --", "outside exec", "e2e", "e2e a b c", "image build a b", "build everything", "status --output",
 	} {
 		root := newRoot()
 		root.SetArgs(strings.Fields(line))

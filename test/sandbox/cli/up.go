@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"path/filepath"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/ovnkctl/ovnkctl/test/sandbox/cluster"
@@ -37,17 +40,20 @@ func newUp() *cobra.Command {
 }
 
 func newDown() *cobra.Command {
-	return &cobra.Command{
+	var keepLogs bool
+	cmd := &cobra.Command{
 		Use: "down", Short: "End the cluster and leave nothing behind", Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			s, unlock, err := openForDown()
 			if err != nil {
 				return err
 			}
 			defer unlock()
-			return s.Down(cmd.Context())
+			return s.Down(keepLogs)
 		},
 	}
+	cmd.Flags().BoolVar(&keepLogs, "keep-logs", false, "leave .sandbox/logs and .sandbox/e2e for reading")
+	return cmd
 }
 
 // openForDown works also when the state file is damaged.
@@ -62,16 +68,14 @@ func openForDown() (*cluster.Sandbox, func(), error) {
 
 func newBuild() *cobra.Command {
 	return &cobra.Command{
-		Use: "build", Short: "Only fill the caches: Kubernetes and the images (slow the first time)", Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use: "build [STEP...]", Short: "Only fill the caches (slow the first time): " + strings.Join(cluster.BuildSteps(), ", ") + "; default all",
+		Args: args(func(_ *cobra.Command, steps []string) error { return cluster.UnknownStep(steps) }), ValidArgs: cluster.BuildSteps(),
+		RunE: func(cmd *cobra.Command, steps []string) error {
 			s, err := open()
 			if err != nil {
 				return err
 			}
-			if err := s.Build(cmd.Context()); err != nil {
-				return err
-			}
-			return s.BuildTests(cmd.Context())
+			return s.BuildOnly(cmd.Context(), steps...)
 		},
 	}
 }
@@ -91,13 +95,17 @@ func newImage() *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "save FILE", Short: "Build the image and write it as an OCI archive", Args: args(cobra.ExactArgs(1)),
+			Use: "build [FILE]", Short: "Build the image from the checkout as an OCI archive (default dist/ovnkctl-image.tar)", Args: args(cobra.MaximumNArgs(1)),
 			RunE: func(cmd *cobra.Command, list []string) error {
 				s, err := open()
 				if err != nil {
 					return err
 				}
-				return s.WriteImage(cmd.Context(), list[0])
+				path := filepath.Join(s.Checkout, "dist", "ovnkctl-image.tar")
+				if len(list) > 0 {
+					path = list[0]
+				}
+				return s.WriteImage(cmd.Context(), path)
 			},
 		},
 	)

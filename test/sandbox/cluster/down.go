@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,20 +13,41 @@ import (
 )
 
 // Down ends the cluster and removes every trace of it from the machine and the
-// checkout. It works on any rest of any run.
-func (s *Sandbox) Down(context.Context) error {
+// checkout, except logs and test reports if these are to be kept. It works on
+// any rest of any run.
+func (s *Sandbox) Down(keepLogs bool) error {
 	return s.out.Do("down", func(p *progress.Phase) error {
 		if err := errors.Join(s.sweep(p.Note), s.sysctls().Restore()); err != nil {
 			return err // the folder stays: it knows what is left
 		}
+		s.state = State{}
 		p.Note("removing %s", s.path())
-		if err := os.RemoveAll(s.path()); err != nil {
+		if err := s.clear(keepLogs); err != nil {
 			return fmt.Errorf("sandbox folder: %w", err)
 		}
-		s.state = State{}
 		p.Note("")
 		return nil
 	})
+}
+
+// clear removes the state folder.
+func (s *Sandbox) clear(keepLogs bool) error {
+	if !keepLogs {
+		return os.RemoveAll(s.path())
+	}
+	entries, err := os.ReadDir(s.path())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "logs" || e.Name() == "e2e" {
+			continue
+		}
+		if err := os.RemoveAll(s.path(e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweep ends every process of the sandbox and removes its networks and cgroups

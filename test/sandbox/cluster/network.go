@@ -85,10 +85,13 @@ func (s *Sandbox) LoadImage(ctx context.Context) error {
 
 // WriteImage writes the product's image as an OCI archive.
 func (s *Sandbox) WriteImage(ctx context.Context, path string) error {
-	if err := s.Build(ctx); err != nil {
+	if err := s.makeLogs(); err != nil {
 		return err
 	}
 	return s.out.Do("ovnkctl image", func(p *progress.Phase) error {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("image archive: %w", err)
+		}
 		product, err := s.product(ctx, p)
 		if err != nil {
 			return err
@@ -103,10 +106,7 @@ func (s *Sandbox) WriteImage(ctx context.Context, path string) error {
 }
 
 func (s *Sandbox) product(ctx context.Context, p *progress.Phase) (images.Product, error) {
-	b, err := s.images(ctx, p.Note)
-	if err != nil {
-		return images.Product{}, err
-	}
+	b := s.images(p.Note)
 	base, err := b.Base(ctx)
 	if err != nil {
 		return images.Product{}, err
@@ -160,10 +160,7 @@ func load(ctx context.Context, nodes node.Config, name string, product images.Pr
 
 // loadLast gives a node the image that the others have.
 func (s *Sandbox) loadLast(ctx context.Context, nodes node.Config, name string) error {
-	b, err := s.images(ctx, func(string, ...any) {})
-	if err != nil {
-		return err
-	}
+	b := s.images(func(string, ...any) {})
 	base, err := b.Base(ctx)
 	if err != nil {
 		return err

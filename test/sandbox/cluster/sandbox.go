@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -126,14 +125,10 @@ func (s *Sandbox) builder(note func(string, ...any)) programs.Builder {
 	return programs.Builder{Cache: s.cache, Checkout: s.Checkout, Log: s.log("build"), Note: note}
 }
 
-func (s *Sandbox) images(ctx context.Context, note func(string, ...any)) (images.Builder, error) {
-	source, err := s.builder(note).AgnhostSource(ctx)
-	if err != nil {
-		return images.Builder{}, err
-	}
+func (s *Sandbox) images(note func(string, ...any)) images.Builder {
 	return images.Builder{
-		Cache: s.cache, Checkout: s.Checkout, Programs: s.programs, Agnhost: source, Log: s.log("images"), Note: note,
-	}, nil
+		Cache: s.cache, Checkout: s.Checkout, Programs: s.programs, Agnhost: s.builder(note).AgnhostSource, Log: s.log("images"), Note: note,
+	}
 }
 
 // client talks to the API server as the administrator.

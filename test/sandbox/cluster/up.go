@@ -38,6 +38,15 @@ func (s *Sandbox) Up(ctx context.Context, o Options) error {
 		if err := s.sweep(func(string, ...any) {}); err != nil {
 			return err
 		}
+		// What an earlier cluster left in the folder, its logs too, would mislead.
+		for _, old := range []string{"logs", "nodes", "control-plane"} {
+			if err := os.RemoveAll(s.path(old)); err != nil {
+				return fmt.Errorf("rest of an earlier sandbox: %w", err)
+			}
+		}
+		if err := s.makeLogs(); err != nil {
+			return err
+		}
 	}
 	// From here on a failed or killed run is known and can be repaired or removed.
 	s.state = wanted
@@ -89,49 +98,6 @@ func (s *Sandbox) prepareMachine(ctx context.Context, p *progress.Phase, wanted 
 		return err
 	}
 	return s.sysctls().Apply()
-}
-
-// Build fills the caches: programs, images.
-func (s *Sandbox) Build(ctx context.Context) error {
-	if err := os.MkdirAll(s.Logs(), 0o755); err != nil {
-		return fmt.Errorf("logs: %w", err)
-	}
-	if err := s.out.Do("kubernetes programs", func(p *progress.Phase) error {
-		set, err := s.builder(p.Note).Cluster(ctx)
-		s.programs = set
-		return err
-	}); err != nil {
-		return err
-	}
-	if err := s.out.Do("images", func(p *progress.Phase) error {
-		b, err := s.images(ctx, p.Note)
-		if err != nil {
-			return err
-		}
-		base, err := b.Base(ctx)
-		if err != nil {
-			return err
-		}
-		s.store, err = b.Store(ctx, base)
-		return err
-	}); err != nil {
-		return err
-	}
-	// Other checkouts and branches may still use a few older entries.
-	for _, kind := range []string{"kube", "kube-tests", "rootfs", "base-layer", "containerd"} {
-		if err := s.cache.Prune(kind, 3); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// BuildTests also builds Kubernetes' end-to-end tests, which only `e2e` needs.
-func (s *Sandbox) BuildTests(ctx context.Context) error {
-	return s.out.Do("end-to-end tests", func(p *progress.Phase) error {
-		_, err := s.builder(p.Note).Tests(ctx)
-		return err
-	})
 }
 
 // startNodes builds the network and starts every node that does not run. Their

@@ -29,9 +29,10 @@ type Builder struct {
 	Cache    cache.Dir
 	Checkout string
 	Programs programs.Set
-	Agnhost  string // agnhost's source folder
-	Log      string
-	Note     func(format string, args ...any)
+	// Agnhost finds agnhost's source folder; it may have to be downloaded.
+	Agnhost func(context.Context) (string, error)
+	Log     string
+	Note    func(format string, args ...any)
 }
 
 // Base is the Debian layer below the product's image.
@@ -57,29 +58,39 @@ func packages(list []byte) []string {
 	return slices.Compact(out)
 }
 
-// Base returns the Debian layer, made with debootstrap when it is not cached.
-func (b Builder) Base(ctx context.Context) (Base, error) {
+// Root returns a Debian root folder with OVN and Open vSwitch, made with
+// debootstrap when it is not cached, and the key of its content.
+func (b Builder) Root(ctx context.Context) (string, *cache.Key, error) {
 	list, err := os.ReadFile(filepath.Join(b.Checkout, "deploy/image/packages.txt"))
 	if err != nil {
-		return Base{}, fmt.Errorf("packages of the image: %w", err)
+		return "", nil, fmt.Errorf("packages of the image: %w", err)
 	}
 	pkgs := packages(list)
 	if len(pkgs) == 0 {
-		return Base{}, fmt.Errorf("deploy/image/packages.txt names no package")
+		return "", nil, fmt.Errorf("deploy/image/packages.txt names no package")
 	}
-	key := func() *cache.Key { return cache.NewKey(suite, runtime.GOARCH).Add(pkgs...) }
-	rootDir, err := b.Cache.Make("rootfs", key(), func(dir string) error {
+	key := cache.NewKey(suite, runtime.GOARCH).Add(pkgs...)
+	dir, err := b.Cache.Make("rootfs", key, func(dir string) error {
 		return b.debootstrap(ctx, pkgs, filepath.Join(dir, "root"))
 	})
 	if err != nil {
+		return "", nil, err
+	}
+	root := filepath.Join(dir, "root")
+	// Tests against real OVN run these programs without the sandbox.
+	return root, key, b.Cache.Link(suite+"-root", root)
+}
+
+// Base returns the Debian layer.
+func (b Builder) Base(ctx context.Context) (Base, error) {
+	root, key, err := b.Root(ctx)
+	if err != nil {
 		return Base{}, err
 	}
-	layerKey := key().Add(slimming)
-	dir, err := b.Cache.Make("base-layer", layerKey, func(dir string) error {
+	key.Add(slimming)
+	dir, err := b.Cache.Make("base-layer", key, func(dir string) error {
 		b.Note("packing the Debian layer")
-		l, err := writeLayer(filepath.Join(dir, "layer.tar"), func(tw *tar.Writer) error {
-			return addTree(tw, filepath.Join(rootDir, "root"), leftOut)
-		})
+		l, err := writeLayer(filepath.Join(dir, "layer.tar"), func(tw *tar.Writer) error { return addTree(tw, root, leftOut) })
 		if err != nil {
 			return err
 		}
@@ -89,7 +100,7 @@ func (b Builder) Base(ctx context.Context) (Base, error) {
 		return Base{}, err
 	}
 	layer, err := openLayer(filepath.Join(dir, "layer.tar"))
-	return Base{Key: layerKey.String(), layer: layer}, err
+	return Base{Key: key.String(), layer: layer}, err
 }
 
 func (b Builder) debootstrap(ctx context.Context, pkgs []string, dir string) error {

@@ -109,8 +109,12 @@ func (b Builder) agnhost(ctx context.Context, r root, tools []program) error {
 	if err := os.Symlink("agnhost", r.path("agnhost-2")); err != nil {
 		return err
 	}
+	source, err := b.Agnhost(ctx)
+	if err != nil {
+		return err
+	}
 	for _, f := range []string{"localhost.crt", "localhost.key"} {
-		if err := r.copy(filepath.Join(b.Agnhost, "porter", f), f); err != nil {
+		if err := r.copy(filepath.Join(source, "porter", f), f); err != nil {
 			return err
 		}
 	}

@@ -35,9 +35,17 @@ type Product struct {
 // Name is the full reference.
 func (p Product) Name() string { return Repository + ":" + p.Tag }
 
-// Build compiles the programs into bin/ of the checkout.
+// Build compiles the programs into bin/ of the checkout, with the flags of
+// `make build`: what is up to date is not linked again.
 func (b Builder) Build(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", "bin/", "./cmd/ovnkctl", "./cmd/ovn-k8s-cni-overlay")
+	version := "dev"
+	describe := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty")
+	describe.Dir = b.Checkout
+	if out, err := describe.Output(); err == nil {
+		version = strings.TrimSpace(string(out))
+	}
+	ldflags := "-s -w -X github.com/ovnkctl/ovnkctl/internal/version.Version=" + version
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", ldflags, "-o", "bin/", "./cmd/ovnkctl", "./cmd/ovn-k8s-cni-overlay")
 	cmd.Dir, cmd.Env = b.Checkout, append(os.Environ(), "CGO_ENABLED=0")
 	log, err := os.OpenFile(b.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {

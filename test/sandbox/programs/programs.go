@@ -73,7 +73,11 @@ func (b Builder) Cluster(ctx context.Context) (Set, error) {
 		return b.run(ctx, "build", "-v", flagDWARF, "-ldflags", ldflags(version), "-o", dir+"/", "./coredns",
 			"k8s.io/kubernetes/test/images/agnhost", "k8s.io/kubernetes/test/images/regression-issue-74839")
 	})
-	return Set{Dir: dir, Key: key.String()}, err
+	if err != nil {
+		return Set{}, err
+	}
+	// Tests that need only an API server look for the programs here.
+	return Set{Dir: dir, Key: key.String()}, b.Cache.Link("kube-current", dir)
 }
 
 // Tests returns the end-to-end tests and their runner.
