@@ -16,6 +16,9 @@ import (
 // a few, and the usual 1,024 would end at some hundred pods. OVS's own scripts set it so.
 const openFiles = 65535
 
+// accessWrite is W_OK|X_OK of access(2): entries can be made.
+const accessWrite = 0x2 | 0x1
+
 // Run prepares a daemon and becomes it: it returns only errors. It sets the umask of
 // the process, so it is for a program that does nothing else.
 func (d Daemon) Run(ctx context.Context, o Options) error {
@@ -122,6 +125,11 @@ func ensureDirectory(dir string) error {
 	stat, err := os.Stat(dir)
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
+	}
+	// Without capabilities root is a user like any other, and packages of the host give
+	// these directories to a user of their own.
+	if err := syscall.Access(dir, accessWrite); err != nil {
+		return hint(fmt.Errorf("run directory %s is not writable: %w", dir, err), "give it to root: `chown root:root "+dir+"`, and mount it writable")
 	}
 	if others := stat.Mode().Perm() & 0o022; others != 0 {
 		if err := os.Chmod(dir, stat.Mode().Perm()&^others); err != nil {
