@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 )
 
@@ -12,8 +13,15 @@ import (
 //
 // client-go's notices are debug to us: by our rule, info is a change of state of the
 // network.
-func LogTo(logger *slog.Logger) {
-	klog.SetSlogLogger(slog.New(lowered{logger.With("component", "client-go").Handler()}))
+func LogTo(logger *slog.Logger) { klog.SetSlogLogger(slog.New(clientGo(logger))) }
+
+// WithLogger is the context in which client-go logs to a logger, by the same rule.
+func WithLogger(ctx context.Context, logger *slog.Logger) context.Context {
+	return logr.NewContext(ctx, logr.FromSlogHandler(clientGo(logger)))
+}
+
+func clientGo(logger *slog.Logger) slog.Handler {
+	return lowered{logger.With("component", "client-go").Handler()}
 }
 
 // lowered makes info debug, and leaves warnings and errors.

@@ -40,6 +40,8 @@ type Reflection[O metav1.Object, T any] struct {
 	Convert       func(O) T
 	Sink          Sink[T]
 	Logger        *slog.Logger
+	// MostRecent refuses first lists from an API server's cache that may lag behind.
+	MostRecent bool
 	// Synced is called once, after the first complete list went into the sink.
 	Synced func()
 }
@@ -50,6 +52,9 @@ func Reflect[L runtime.Object, O metav1.Object, T any](ctx context.Context, from
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = r.FieldSelector
+			if r.MostRecent && o.ResourceVersion == "0" { // "any version will do"
+				o.ResourceVersion = ""
+			}
 			return from.List(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
