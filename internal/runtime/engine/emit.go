@@ -33,7 +33,9 @@ func (s *side) emit(it *item, n int) {
 		s.emitMember(it, c)
 	}
 	for _, c := range it.dropped[n] {
-		if !s.p.e.registry.wanted(c.slot.slot, c.element) {
+		if s.p.e.registry.wanted(c.slot.slot, c.element) {
+			s.emitMember(it, c) // a map's entry may have another value now
+		} else {
 			s.dropMember(it, c)
 		}
 	}

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +40,14 @@ func (switches) Desired(v world.View, k feature.Key) (out feature.Output, reason
 
 // ports makes one port per pod, and puts its labels into address sets and port groups:
 //
-//	set: an address set that exists or is made by a pod labelled sets
+//	address           the port's address
+//	called            the port's name, when it is not to be the pod's
+//	bad               a reference that the database refuses
+//	sets              address sets that the pod makes
+//	in, shared        address sets that it puts the element "shared" into
+//	groups            port groups that it puts its port into
+//	mac               a router with a port and a row that cannot carry an owner
+//	option, value     an entry of other_config of its switch and of NB_Global's options
 type ports struct{}
 
 func (ports) Name() string { return "ports" }
@@ -56,10 +65,28 @@ func (ports) Desired(v world.View, k feature.Key) (out feature.Output, reasons [
 		return out, nil
 	}
 	ls := rows.Target{Table: nb.LogicalSwitchTable, Name: p.Node}
-	ref := out.NB.AddTo(ls, "ports", "port", &nb.LogicalSwitchPort{
+	lsp := &nb.LogicalSwitchPort{
 		Name: p.Namespace + "_" + p.Name, Addresses: []string{p.Labels["address"]},
 		ExternalIDs: map[string]string{"pod": "true"},
-	})
+	}
+	if name := p.Labels["called"]; name != "" {
+		lsp.Name = name
+	}
+	if group := p.Labels["bad"]; group != "" {
+		lsp.HaChassisGroup = &group
+		reasons = append(reasons, feature.Reason{Code: "Odd", Message: "this pod is odd"})
+	}
+	ref := out.NB.AddTo(ls, "ports", "port", lsp)
+	if mac := p.Labels["mac"]; mac != "" {
+		router := rows.Target{Table: nb.LogicalRouterTable, Name: "r-" + p.Name}
+		out.NB.Add("router", &nb.LogicalRouter{Name: router.Name})
+		out.NB.AddTo(router, "ports", "router-port", &nb.LogicalRouterPort{Name: "rp-" + p.Name, MAC: mac})
+		out.NB.Add("mac", &nb.StaticMACBinding{LogicalPort: "rp-" + p.Name, IP: "10.0.0.1", MAC: mac})
+	}
+	if option := p.Labels["option"]; option != "" {
+		out.NB.Put(ls, "other_config", option, p.Labels["value"])
+		out.NB.Put(rows.Target{Table: nb.NBGlobalTable}, "options", option, p.Labels["value"])
+	}
 	for _, set := range strings.Fields(p.Labels["sets"]) {
 		out.NB.Add("set/"+set, &nb.AddressSet{Name: set})
 	}
@@ -69,76 +96,197 @@ func (ports) Desired(v world.View, k feature.Key) (out feature.Output, reasons [
 	for _, group := range strings.Fields(p.Labels["groups"]) {
 		out.NB.Members = append(out.NB.Members, rows.Member{Parent: rows.Target{Table: nb.PortGroupTable, Name: group}, Column: "ports", Value: ref})
 	}
-	return out, nil
+	return out, reasons
 }
 
-type fixture struct {
-	t      testing.TB
-	world  *world.Store
-	server *ovntest.Server
-	nb     *ovn.DB
-	engine *engine.Engine
-}
-
-// start runs an engine with the fake features on a database.
-func start(t testing.TB, s *ovntest.Server, w *world.Store, more ...func(*engine.Config)) *fixture {
-	t.Helper()
-	f := &fixture{t: t, world: w, server: s, nb: s.Connect(t)}
-	cfg := engine.Config{World: w, NB: f.nb, Features: []feature.Feature{switches{}, ports{}}}
-	for _, m := range more {
-		m(&cfg)
-	}
-	f.engine = engine.New(cfg)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = f.engine.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	return f
-}
-
-func (f *fixture) wait(featureName, key string) {
-	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := f.engine.Wait(ctx, featureName, feature.ParseKey(key)); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-func pod(name, node, address string, labels ...string) *world.Pod {
-	p := &world.Pod{Namespace: "default", Name: name, Node: node, Labels: map[string]string{"address": address}}
-	for i := 0; i < len(labels); i += 2 {
-		p.Labels[labels[i]] = labels[i+1]
-	}
-	return p
-}
-
-func TestThinSlice(t *testing.T) {
+func TestOnePod(t *testing.T) {
 	t.Parallel()
-	w := world.New(world.Config{LocalNode: "n1"})
-	f := start(t, ovntest.NB(t), w)
+	f := start(t, ovntest.NB(t), newWorld())
+	f.world.SetNode(node("n1", "1"))
+	f.wait("switches", "n1")
+	before := f.transactions()
+	f.world.SetPod(pod("web", "n1", "10.244.0.5"))
+	f.wait("ports", "default/web")
+	if n := f.transactions() - before; n != 1 {
+		t.Errorf("%d transactions for one pod", n)
+	}
+	f.holds("port default_web[10.244.0.5] [ovnkctl.io/owner=ports/default/web ovnkctl.io/row=port pod=true]",
+		"switch n1[default_web] [id=1]switches/n1")
+	f.world.SetPod(pod("web", "n1", "10.244.0.6"))
+	f.wait("ports", "default/web")
+	f.holds("port default_web[10.244.0.6] [ovnkctl.io/owner=ports/default/web ovnkctl.io/row=port pod=true]",
+		"switch n1[default_web] [id=1]switches/n1")
+	f.world.DeletePod(podKey("web"))
+	f.wait("ports", "default/web")
+	f.holds("switch n1[] [id=1]switches/n1")
+	if st := f.engine.Status(); st.Keys != 1 || len(st.Problems) != 0 || !st.Synced {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// TestBurst has everything there at the start: parents and children in one transaction.
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	s := ovntest.NB(t)
+	w := newWorld()
+	f := prepare(t, s, w)
+	for i := range 200 {
+		w.SetPod(pod(fmt.Sprint("p", i), fmt.Sprint("n", i%3), fmt.Sprint("10.244.0.", i), "in", "all", "shared", fmt.Sprint("10.244.0.", i)))
+	}
+	w.SetPod(pod("maker", "n1", "10.244.0.250", "sets", "all"))
+	for i := range 3 {
+		w.SetNode(node(fmt.Sprint("n", i), "x"))
+	}
 	w.MarkSynced()
-	<-f.engine.Synced()
-	w.SetNode(&world.Node{Name: "n1"})
-	w.SetPod(pod("web", "n1", "0a:58:0a:f4:00:05 10.244.0.5"))
+	f.run().sync()
+	f.idle()
+	if n := f.transactions(); n != 1 {
+		t.Errorf("%d transactions", n)
+	}
+	if n := len(must(ovn.Find[nb.AddressSet](f.nb, "all")).Addresses); n != 200 {
+		t.Errorf("%d addresses", n)
+	}
+	g := f.restart(s)
+	if n := g.transactions(); n != 0 {
+		t.Errorf("%d transactions after a restart", n)
+	}
+}
+
+func must[T any](v *T, ok bool) *T {
+	if !ok {
+		panic("row not found")
+	}
+	return v
+}
+
+// TestWaiting brings children before their parents.
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	f := start(t, ovntest.NB(t), newWorld())
+	f.world.SetPod(pod("web", "n1", "10.244.0.5", "in", "set", "shared", "a"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := f.engine.Wait(ctx, "ports", feature.ParseKey("default/web"))
+	if err == nil || !strings.Contains(err.Error(), "waiting for Logical_Switch n1") {
+		t.Errorf("Wait: %v", err)
+	}
+	f.world.SetNode(node("n1", "1"))
+	f.until("the port waits for the other parent", func() bool { return len(f.told()) == 1 && len(dump(f.nb)) == 1 })
+	f.world.SetPod(pod("maker", "n1", "10.244.0.6", "sets", "set"))
 	f.wait("ports", "default/web")
-	ls, ok := ovn.Find[nb.LogicalSwitch](f.nb, "n1")
-	if !ok || len(ls.Ports) != 1 {
-		t.Fatalf("switch: %v", ls)
+	f.wait("ports", "default/maker")
+	if got := must(ovn.Find[nb.AddressSet](f.nb, "set")).Addresses; !slices.Equal(got, []string{"a"}) {
+		t.Errorf("addresses: %v", got)
 	}
-	lsp, ok := ovn.Get[nb.LogicalSwitchPort](f.nb, ls.Ports[0])
-	if !ok || lsp.ExternalIDs["ovnkctl.io/owner"] != "ports/default/web" || lsp.ExternalIDs["pod"] != "true" {
-		t.Fatalf("port: %v", lsp)
+	if got, want := f.told(), []string{"ports default/web: WaitingForRow", "ports default/web: WaitingForRow", "ports default/web:"}; !slices.Equal(got, want) && !slices.Equal(got, want[1:]) {
+		t.Errorf("reasons: %v", got)
 	}
-	w.DeletePod(world.PodKey{Namespace: "default", Name: "web"})
-	f.wait("ports", "default/web")
-	if got := ovn.List[nb.LogicalSwitchPort](f.nb); len(got) != 0 {
-		t.Errorf("after deletion: %v", got)
+}
+
+// TestOneBadAmongGood has a transaction that the database refuses.
+func TestOneBadAmongGood(t *testing.T) {
+	t.Parallel()
+	s := ovntest.NB(t)
+	c := newClock()
+	w := newWorld()
+	f := prepare(t, s, w, func(cfg *engine.Config) { cfg.Clock = c })
+	w.SetNode(node("n1", "1"))
+	for i := range 100 {
+		w.SetPod(pod(fmt.Sprint("p", i), "n1", fmt.Sprint("10.244.0.", i)))
 	}
+	nobody := "11111111-2222-3333-4444-555555555555"
+	w.SetPod(pod("bad", "n1", "10.244.0.200", "bad", nobody))
+	w.MarkSynced()
+	f.run().sync()
+	for i := range 100 {
+		f.wait("ports", fmt.Sprint("default/p", i))
+	}
+	if n := len(ovn.List[nb.LogicalSwitchPort](f.nb)); n != 100 {
+		t.Errorf("%d ports", n)
+	}
+	st := f.engine.Status()
+	if len(st.Problems) != 1 || st.Problems[0].Key != "default/bad" || st.Problems[0].RetryAt.IsZero() {
+		t.Fatalf("status: %+v", st)
+	}
+	// It is tried again ever more rarely, alone, and does not disturb others.
+	last := time.Duration(0)
+	for range 14 {
+		pause := <-c.armed
+		if pause < last || pause > time.Minute {
+			t.Errorf("pause of %s after %s", pause, last)
+		}
+		last = pause
+		c.advance(pause)
+	}
+	if last != time.Minute {
+		t.Errorf("last pause %s", last)
+	}
+	f.world.SetPod(pod("good", "n1", "10.244.0.201"))
+	f.wait("ports", "default/good")
+	// Mended, it is done at once.
+	f.world.SetPod(pod("bad", "n1", "10.244.0.200"))
+	f.wait("ports", "default/bad")
+	if st := f.engine.Status(); len(st.Problems) != 0 {
+		t.Errorf("status: %+v", st)
+	}
+	if got, want := f.told(), []string{"ports default/bad: Odd TransactionRefused", "ports default/bad:"}; !slices.Equal(got, want) {
+		t.Errorf("reasons: %v", got)
+	}
+}
+
+// TestSharedElement has two keys contribute the same.
+func TestSharedElement(t *testing.T) {
+	t.Parallel()
+	s := ovntest.NB(t)
+	f := start(t, s, newWorld())
+	f.world.SetNode(node("n1", "1"))
+	f.world.SetPod(pod("maker", "n1", "m", "sets", "set"))
+	f.world.SetPod(pod("a", "n1", "1", "in", "set", "shared", "x", "option", "o", "value", "from-a"))
+	f.world.SetPod(pod("b", "n1", "2", "in", "set", "shared", "x", "option", "o", "value", "from-b"))
+	if _, err := f.nb.Transact(t.Context(), "", ovn.Insert(&nb.NBGlobal{Options: map[string]string{"theirs": "stays"}}, "g")); err != nil {
+		t.Fatal(err)
+	}
+	f.idle()
+	check := func(addresses, option string) {
+		t.Helper()
+		if got := strings.Join(must(ovn.Find[nb.AddressSet](f.nb, "set")).Addresses, " "); got != addresses {
+			t.Errorf("addresses %q, want %q", got, addresses)
+		}
+		if got := must(ovn.Find[nb.LogicalSwitch](f.nb, "n1")).OtherConfig; got["o"] != option || got["id"] != "1" {
+			t.Errorf("other_config %v, want o=%s", got, option)
+		}
+		if got := must(ovn.Find[nb.NBGlobal](f.nb, "")).Options; got["o"] != option || got["theirs"] != "stays" {
+			t.Errorf("options %v, want o=%s", got, option)
+		}
+	}
+	check("x", "from-a")
+	f.world.DeletePod(podKey("a"))
+	f.wait("ports", "default/a")
+	check("x", "from-b")
+	g := f.restart(s)
+	if n := g.transactions(); n != 0 {
+		t.Errorf("%d transactions after a restart", n)
+	}
+	f = g
+	f.world.DeletePod(podKey("b"))
+	f.wait("ports", "default/b")
+	check("", "")
+}
+
+// TestNameTaken has two objects want the same name, then one go.
+func TestNameTaken(t *testing.T) {
+	t.Parallel()
+	f := start(t, ovntest.NB(t), newWorld())
+	f.world.SetNode(node("n1", "1"))
+	f.world.SetPod(pod("a", "n1", "1", "called", "same"))
+	f.wait("ports", "default/a")
+	f.world.SetPod(pod("b", "n1", "2", "called", "same"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := f.engine.Wait(ctx, "ports", feature.ParseKey("default/b")); err == nil || !strings.Contains(err.Error(), `"same" belongs to ports/default/a`) {
+		t.Errorf("Wait: %v", err)
+	}
+	f.world.DeletePod(podKey("a"))
+	f.wait("ports", "default/b")
+	f.holds("port same[2] [ovnkctl.io/owner=ports/default/b ovnkctl.io/row=port pod=true]", "switch n1[same] [id=1]switches/n1")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -204,7 +205,7 @@ func (e *Engine) settle(it *item) {
 	was, old := it.keyState.reasons, it.keyState.problem
 	it.keyState.reasons, it.keyState.problem = reasons, it.problem
 	e.mu.Unlock()
-	if slices.Equal(was, reasons) {
+	if slices.EqualFunc(was, reasons, sameReason) {
 		return
 	}
 	e.metrics.reasons(it.id.feature, was, reasons)
@@ -221,6 +222,17 @@ func (e *Engine) settle(it *item) {
 		e.cfg.OnReasons(it.id.feature, it.id.key, reasons)
 	}
 }
+
+// sameReason ignores the UUIDs in a server's words: they are those of rows that it did not
+// make, new with each attempt.
+func sameReason(a, b feature.Reason) bool {
+	if a.Code != b.Code || a.Object != b.Object {
+		return false
+	}
+	return a.Message == b.Message || uuids.ReplaceAllLiteralString(a.Message, "") == uuids.ReplaceAllLiteralString(b.Message, "")
+}
+
+var uuids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // alive tells whether an owner is a key that wants something.
 func (e *Engine) alive(who string) bool {

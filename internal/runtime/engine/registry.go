@@ -142,7 +142,8 @@ func (r *registry) remove(k *keyState, c contribution) {
 			}
 			return
 		}
-		by.first, by.more = by.more[0], slices.Delete(by.more, 0, 1)
+		by.first = by.more[0]
+		by.more = by.more[1:]
 	}
 	s.elements[c.element] = by
 }
