@@ -161,3 +161,35 @@ func TestSyncedNeedsAllLists(t *testing.T) {
 		}
 	})
 }
+
+func TestMostRecent(t *testing.T) {
+	t.Parallel()
+	for _, mostRecent := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			server := kubetest.New()
+			server.NoStreamingLists()
+			versions := make(chan string, 10)
+			server.Intercept(func(r *http.Request) *metav1.Status {
+				if r.URL.Query().Get("watch") == "" {
+					versions <- r.URL.Query().Get("resourceVersion")
+				}
+				return nil
+			})
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				Reflect(ctx, server.Client(t).CoreV1().Nodes(), Reflection[*corev1.Node, *world.Node]{
+					Kind: "Node", Example: &corev1.Node{}, Convert: world.FromNode, Sink: nodes{world.New(world.Config{})},
+					Logger: slog.New(slog.DiscardHandler), MostRecent: mostRecent, Synced: func() {},
+				})
+			}()
+			want := map[bool]string{true: "", false: "0"}[mostRecent] // "0": whatever the cache has
+			if got := <-versions; got != want {
+				t.Errorf("MostRecent %v lists version %q, want %q", mostRecent, got, want)
+			}
+			cancel()
+			<-done
+		})
+	}
+}
