@@ -124,13 +124,13 @@ code 0. Flows, the chassis and the data path stay for the next one.`,
 	return cmd
 }
 
-// probeConfig falls back to the defaults: a mistake in a new configuration must not
-// restart the daemons that run well with the old one.
+// probeConfig does without a file that is not valid: a mistake in a new configuration
+// must not restart the daemons that run well with the old one.
 func probeConfig(streams genericiooptions.IOStreams, flags *config.Flags) *config.Config {
 	c, err := flags.Load()
 	if err != nil {
 		fmt.Fprintf(streams.ErrOut, "using default sockets: %v\n", err)
-		return config.Default()
+		return flags.WithoutFile()
 	}
 	return c
 }

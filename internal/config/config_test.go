@@ -297,12 +297,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		byFlags := Default()
-		for _, v := range flags.values {
-			if v.changed {
-				v.apply(byFlags)
-			}
-		}
+		byFlags := flags.WithoutFile()
 		if !reflect.DeepEqual(read, want) || !reflect.DeepEqual(byFlags, want) {
 			t.Errorf("file (-want +got)\n%s\nflags (-want +got)\n%s", cmp.Diff(want, read), cmp.Diff(want, byFlags))
 		}

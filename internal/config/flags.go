@@ -43,16 +43,32 @@ func (f *Flags) Load() (*Config, error) {
 		}
 		source = f.Path
 	}
-	for _, v := range f.values {
-		if v.changed {
-			v.apply(c)
-			source = ""
-		}
+	if f.override(c) {
+		source = ""
 	}
 	if err := invalid(source, c.problems()); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// WithoutFile is the defaults overridden by the flags, unchecked: for one who must go on
+// when the file is not valid.
+func (f *Flags) WithoutFile() *Config {
+	c := Default()
+	f.override(c)
+	return c
+}
+
+// override reports whether any flag was given.
+func (f *Flags) override(c *Config) (given bool) {
+	for _, v := range f.values {
+		if v.changed {
+			v.apply(c)
+			given = true
+		}
+	}
+	return given
 }
 
 // flagValue is a pflag.Value that is kept until the file has been read.
