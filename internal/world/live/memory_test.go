@@ -33,11 +33,11 @@ type object[T any] interface {
 	Unmarshal([]byte) error
 }
 
-func keep[T any, O object[T]](b *testing.B, make func(int) O, set func(*world.Store, O)) {
+func keep[T any, O object[T]](b *testing.B, build func(int) O, set func(*world.Store, O)) {
 	const count = 5000
 	wire := [][]byte{}
 	for i := range count {
-		data, err := make(i).Marshal()
+		data, err := build(i).Marshal()
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -241,11 +241,11 @@ func (s *Server) set(k key, o runtime.Object) {
 	s.record(event{s.version, kind, k, o})
 }
 
-// remove deletes an object. The lock is held.
-func (s *Server) remove(k key) bool {
+// remove deletes an object, if it is there. The lock is held.
+func (s *Server) remove(k key) {
 	o, ok := s.objects[k]
 	if !ok {
-		return false
+		return
 	}
 	delete(s.objects, k)
 	s.version++
@@ -254,7 +254,6 @@ func (s *Server) remove(k key) bool {
 		m.SetResourceVersion(strconv.FormatInt(s.version, 10))
 	}
 	s.record(event{s.version, watch.Deleted, k, o})
-	return true
 }
 
 // keepEvents bounds the log; older events cannot be watched any more.
