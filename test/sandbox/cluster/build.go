@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ovnkctl/ovnkctl/test/sandbox/machine"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/progress"
 )
 
@@ -30,6 +31,9 @@ func BuildSteps() []string { return slices.Sorted(maps.Keys(buildSteps)) }
 func (s *Sandbox) BuildOnly(ctx context.Context, steps ...string) error {
 	if len(steps) == 0 {
 		steps = []string{"images", "tests"}
+	}
+	if err := s.out.Do("machine", func(p *progress.Phase) error { return s.installPackages(ctx, p) }); err != nil {
+		return err
 	}
 	for _, name := range steps {
 		if err := buildSteps[name](s, ctx); err != nil {
@@ -74,6 +78,19 @@ func (s *Sandbox) buildPrograms(ctx context.Context) error {
 		p.Note("")
 		return err
 	})
+}
+
+// installPackages installs what the machine lacks.
+func (s *Sandbox) installPackages(ctx context.Context, p *progress.Phase) error {
+	missing := machine.Missing()
+	if len(missing) == 0 {
+		return nil
+	}
+	p.Note("installing %s", strings.Join(missing, " "))
+	if err := s.makeLogs(); err != nil {
+		return err
+	}
+	return machine.Install(ctx, missing, s.log("packages"))
 }
 
 // buildTests makes Kubernetes' end-to-end tests, which only `e2e` needs.

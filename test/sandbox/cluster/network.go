@@ -167,7 +167,7 @@ func (s *Sandbox) loadLast(ctx context.Context, nodes node.Config, name string) 
 	}
 	product, err := images.LastProduct(base, s.path("image"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // nothing was installed yet
+		return nil // none was built yet
 	}
 	if err != nil {
 		return err

@@ -160,10 +160,8 @@ func (s *Sandbox) settle(ctx context.Context, p *progress.Phase, client kubernet
 	if err := nodes.WaitRuntime(ctx, m.Name); err != nil {
 		return err
 	}
-	if s.state.CNI == CNIOvnkctl {
-		if err := s.loadLast(ctx, nodes, m.Name); err != nil {
-			return err
-		}
+	if err := s.loadLast(ctx, nodes, m.Name); err != nil {
+		return err
 	}
 	return s.waitRegistered(ctx, p, client, []Member{m})
 }

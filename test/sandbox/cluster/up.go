@@ -88,11 +88,8 @@ func (s *Sandbox) prepareMachine(ctx context.Context, p *progress.Phase, wanted 
 	if len(conflicts) > 0 {
 		return fmt.Errorf("the sandbox's networks overlap networks of this machine: %s", strings.Join(conflicts, ", "))
 	}
-	if missing := machine.Missing(); len(missing) > 0 {
-		p.Note("installing %s", strings.Join(missing, " "))
-		if err := machine.Install(ctx, missing, s.log("packages")); err != nil {
-			return err
-		}
+	if err := s.installPackages(ctx, p); err != nil {
+		return err
 	}
 	if err := machine.LoadModules(); err != nil {
 		return err

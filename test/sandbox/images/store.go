@@ -45,23 +45,35 @@ func (b Builder) Store(ctx context.Context, base Base) (string, error) {
 		return "", err
 	}
 	dir, err := b.Cache.Make("containerd", key, func(dir string) error {
-		work, err := os.MkdirTemp(b.Cache.Path, "images-*")
-		if err != nil {
+		// Inside the entry: what a killed run leaves goes with its half entry.
+		work := filepath.Join(dir, "work")
+		if err := os.Mkdir(work, 0o755); err != nil {
 			return fmt.Errorf("work folder: %w", err)
 		}
-		defer os.RemoveAll(work) //nolint:errcheck // a later run does not mind it
 		images, err := b.content(ctx, base, tools, work)
 		if err != nil {
 			return err
 		}
 		b.Note("unpacking %d images", len(images))
-		return b.prepare(ctx, filepath.Join(dir, "root"), work, images)
+		if err := b.prepare(ctx, filepath.Join(dir, "root"), images); err != nil {
+			return err
+		}
+		return os.RemoveAll(work)
 	})
 	return filepath.Join(dir, "root"), err
 }
 
+// preparation is where the containerd that prepares a folder has its socket: a
+// short path, as sockets need.
+const preparation = "/run/ovnksb-images"
+
 // prepare runs a containerd without Kubernetes' part on the folder and imports into it.
-func (b Builder) prepare(ctx context.Context, dir, work string, images []named) error {
+func (b Builder) prepare(ctx context.Context, dir string, images []named) error {
+	work := preparation
+	if err := errors.Join(os.RemoveAll(work), os.MkdirAll(work, 0o700)); err != nil {
+		return fmt.Errorf("prepare images: %w", err)
+	}
+	defer os.RemoveAll(work) //nolint:errcheck // the next run removes it first
 	socket := filepath.Join(work, "containerd.sock")
 	config := filepath.Join(work, "config.toml")
 	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
