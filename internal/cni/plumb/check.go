@@ -84,9 +84,9 @@ func (n *Netns) checkRoutes(link netlink.Link, i Interface) error {
 		return fmt.Errorf("routes of %s: %w", i.Name, err)
 	}
 	var problems []error
-	for _, want := range routes(i.Network) {
-		if !slices.ContainsFunc(list, want.is) {
-			problems = append(problems, fmt.Errorf("route %s is missing", want))
+	for _, want := range Routes(i.Network) {
+		if !slices.ContainsFunc(list, route(want).is) {
+			problems = append(problems, fmt.Errorf("route %s is missing", route(want)))
 		}
 	}
 	return errors.Join(problems...)

@@ -48,9 +48,9 @@ func (n *Netns) Configure(i Interface) error {
 	if err := n.setAddresses(link, withLinkLocal(i.Network.Addresses, mac)); err != nil {
 		return err
 	}
-	for _, r := range routes(i.Network) {
-		if err := n.handle.RouteReplace(r.netlink(link)); err != nil {
-			return fmt.Errorf("add route %s: %w", r, err)
+	for _, r := range Routes(i.Network) {
+		if err := n.handle.RouteReplace(route(r).netlink(link)); err != nil {
+			return fmt.Errorf("add route %s: %w", route(r), err)
 		}
 	}
 	return nil
@@ -133,23 +133,20 @@ func withLinkLocal(addresses []netip.Prefix, mac net.HardwareAddr) []netip.Prefi
 	return append(slices.Clip(addresses), netip.PrefixFrom(ll, 64))
 }
 
-// route is one route of a pod, the default route among them.
+// route is one route of a pod as the kernel has it.
 type route world.Route
 
-// routes are the default routes and the others.
-func routes(n world.PodNetwork) []route {
-	var list []route
+// Routes are all routes of a pod, those of its gateways first.
+func Routes(n world.PodNetwork) []world.Route {
+	var list []world.Route
 	for _, gw := range n.Gateways {
 		everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		if gw.Is6() {
 			everything = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
-		list = append(list, route{Dest: everything, NextHop: gw})
+		list = append(list, world.Route{Dest: everything, NextHop: gw})
 	}
-	for _, r := range n.Routes {
-		list = append(list, route(r))
-	}
-	return list
+	return append(list, n.Routes...)
 }
 
 func (r route) netlink(link netlink.Link) *netlink.Route {

@@ -12,13 +12,9 @@
 package port
 
 import (
-	"context"
 	"maps"
 	"net/netip"
 	"strings"
-
-	"github.com/ovn-kubernetes/libovsdb/model"
-	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"github.com/ovnkctl/ovnkctl/internal/ovn/vswitch"
 )
@@ -75,21 +71,6 @@ func (r Ref) externalIDs() map[string]string {
 		ids[idPodIfName] = r.IfName
 	}
 	return ids
-}
-
-// Database is the local Open_vSwitch database as this package needs it. Its rows are
-// shared and never modified.
-type Database interface {
-	// Rows returns all rows of a table.
-	Rows(table string) []model.Model
-	// Find returns the row of that name; the table is Bridge, Port or Interface.
-	Find(table, name string) (model.Model, bool)
-	// Watch has f called, quickly, for each change of the Interface table after Rows and
-	// Find show it: old is nil for a new row, now for a deleted one.
-	Watch(f func(old, now *vswitch.Interface)) (cancel func())
-	// Commit makes one transaction of the operations, perhaps together with those of
-	// others, and returns their results.
-	Commit(ctx context.Context, comment string, ops []ovsdb.Operation) ([]ovsdb.OperationResult, error)
 }
 
 // of reads a port back from its Interface.

@@ -5,46 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/ovnkctl/ovnkctl/internal/cni/keylock"
+	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/vswitch"
 )
 
+// Tables are the tables that the database's connection must watch.
+var Tables = []string{vswitch.BridgeTable, vswitch.PortTable, vswitch.InterfaceTable, vswitch.QoSTable, vswitch.QueueTable}
+
 // Ports are the ports of the node's pods.
 type Ports struct {
-	db     Database
-	bridge string
-	serial atomic.Uint64
+	db        *ovn.DB
+	committer *ovn.Committer
+	bridge    string
 	// byIfaceID serialises the transactions about one logical port, so that of two
 	// sandboxes of one pod the second sees the rows of the first.
 	byIfaceID keylock.Locks
 	cancel    func()
 
-	mu sync.Mutex
-	// own are committed rows that the database does not show yet, by UUID of the
-	// Interface: what this process wrote counts from the moment it is written.
-	own map[string]committed
-	// gone are the UUIDs of Interfaces whose deletion the database does not show yet.
-	gone    map[string]bool
+	mu      sync.Mutex
 	waiters map[string]map[chan struct{}]bool // by name of the Interface
 }
 
-type committed struct {
-	port Port
-	rows rowset
-}
-
 // New keeps ports on the bridge of that name. Close ends it.
-func New(db Database, bridge string) *Ports {
-	s := &Ports{
-		db:      db,
-		bridge:  bridge,
-		own:     map[string]committed{},
-		gone:    map[string]bool{},
-		waiters: map[string]map[chan struct{}]bool{},
-	}
-	s.cancel = db.Watch(s.changed)
+func New(db *ovn.DB, c *ovn.Committer, bridge string) *Ports {
+	s := &Ports{db: db, committer: c, bridge: bridge, waiters: map[string]map[chan struct{}]bool{}}
+	s.cancel = ovn.Watch(db, s.changed)
 	return s
 }
 
@@ -53,18 +40,13 @@ func (s *Ports) Close() { s.cancel() }
 
 // changed is called for each change of the Interface table.
 func (s *Ports) changed(old, now *vswitch.Interface) {
+	i := now
+	if i == nil {
+		i = old
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name := ""
-	if now == nil {
-		name = old.Name
-		delete(s.gone, old.UUID)
-		delete(s.own, old.UUID)
-	} else {
-		name = now.Name
-		delete(s.own, now.UUID)
-	}
-	for c := range s.waiters[name] {
+	for c := range s.waiters[i.Name] {
 		select {
 		case c <- struct{}{}:
 		default: // it has not looked at the last change yet
@@ -74,130 +56,83 @@ func (s *Ports) changed(old, now *vswitch.Interface) {
 
 // Attach adds the port in one transaction, in which every other port of the same logical
 // port goes: OVN binds one Interface at a time, and the newest sandbox is the pod's. A
-// port that is there as it should be is left alone, unless its veth is new.
-func (s *Ports) Attach(ctx context.Context, p Port, freshVeth bool) error {
+// port that is there as it should be is left alone, unless its veth is new. changed
+// tells whether the port may have been written, even if err says that it is not certain.
+func (s *Ports) Attach(ctx context.Context, p Port, freshVeth bool) (changed bool, err error) {
 	unlock, err := s.byIfaceID.Lock(ctx, p.IfaceID())
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	stale, present, err := s.compare(p, freshVeth)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if present && stale.empty() {
-		return nil
+		return false, nil
 	}
-	bridge, ok := s.db.Find(vswitch.BridgeTable, s.bridge)
+	bridge, ok := ovn.Find[vswitch.Bridge](s.db, s.bridge)
 	if !ok {
-		return fmt.Errorf("bridge %s does not exist in Open vSwitch: ovn-controller makes it, is container ovn-controller of this node running?", s.bridge)
+		return false, fmt.Errorf("bridge %s does not exist in Open vSwitch: ovn-controller makes it, is container ovn-controller of this node running?", s.bridge)
 	}
 	ops := stale.remove()
-	first := len(ops)
-	n := insertion{port: p, bridge: bridge.(*vswitch.Bridge).UUID}
 	if !present {
-		ops = append(ops, n.insert(s.serial.Add(1))...)
+		ops = append(ops, p.insert(bridge.UUID)...)
 	}
-	results, err := s.db.Commit(ctx, "cni ADD "+p.Namespace+"/"+p.Pod+" sandbox "+p.Sandbox, ops)
+	// Once sent it is waited for, whatever happens to ctx: who gives up must know what to
+	// take back. A transaction has a time limit of its own.
+	results, err := s.committer.Transact(context.WithoutCancel(ctx), "cni ADD "+p.Namespace+"/"+p.Pod+" sandbox "+p.Sandbox, ops...)
 	if err != nil {
-		return fmt.Errorf("write port %s to the Open_vSwitch database: %w", p.Name, err)
+		return !present, fmt.Errorf("write port %s to the Open_vSwitch database: %w", p.Name, err)
 	}
-	s.forget(stale)
-	if present {
-		return nil
+	// An Interface that nothing refers to vanishes without an error.
+	if !present && results[len(results)-1].Count != 1 {
+		return true, fmt.Errorf("port %s was not added: bridge %s was replaced at the same moment", p.Name, s.bridge)
 	}
-	if err := n.check(results[first:]); err != nil {
-		return fmt.Errorf("port %s was not added to bridge %s: %w", p.Name, s.bridge, err)
-	}
-	s.remember(p, n.rows(results[first:]))
-	return nil
+	return !present, nil
 }
 
 // compare finds the rows that are in p's way, and whether p is there already.
 func (s *Ports) compare(p Port, freshVeth bool) (stale rowset, present bool, err error) {
-	interfaces, refs := map[string]bool{}, map[Ref]bool{}
-	err = s.each(func(uuid string, i *vswitch.Interface) error {
-		switch {
-		case i.Name == p.Name && i.ExternalIDs[idSandbox] != p.Sandbox:
-			return fmt.Errorf("interface %s of Open vSwitch belongs to sandbox %q: remove it with `ovs-vsctl del-port %s` if that sandbox is gone", i.Name, i.ExternalIDs[idSandbox], i.Name)
-		case i.Name == p.Name && p.matches(i) && !freshVeth:
-			present = true
-		case i.Name == p.Name, ours(i) && i.ExternalIDs[idIfaceID] == p.IfaceID():
-			interfaces[uuid] = true
-			refs[refOf(i.ExternalIDs)] = true
+	s.db.Read(func(v ovn.View) {
+		refs := map[Ref]bool{}
+		for r := range v.Table(interfaces) {
+			i := r.Model.(*vswitch.Interface)
+			if i.Name != p.Name && (!ours(i) || i.ExternalIDs[idIfaceID] != p.IfaceID()) {
+				continue
+			}
+			a, ok := holder(v, r)
+			switch {
+			case !ok:
+			case i.Name == p.Name && i.ExternalIDs[idSandbox] != p.Sandbox:
+				err = fmt.Errorf("interface %s of Open vSwitch belongs to sandbox %q: remove it with `ovs-vsctl del-port %s` if that sandbox is gone", i.Name, i.ExternalIDs[idSandbox], i.Name)
+			case i.Name == p.Name && p.matches(i) && !freshVeth:
+				present = true
+			default:
+				stale.add(a)
+				refs[refOf(i.ExternalIDs)] = true
+			}
 		}
-		return nil
+		if !present {
+			refs[p.Ref()] = true // QoS rows that a broken ADD left
+		}
+		stale.addLimits(v, refs)
 	})
-	if err != nil {
-		return rowset{}, false, err
-	}
-	if !present {
-		refs[p.Ref()] = true // QoS rows that a broken ADD left
-	}
-	stale = s.find(interfaces, refs)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for uuid, c := range s.own {
-		if !interfaces[uuid] && (c.port.Name == p.Name && !present || c.port.Name != p.Name && c.port.IfaceID() == p.IfaceID()) {
-			stale.add(c.rows)
-		}
-	}
-	return stale, present, nil
+	return stale, present, err
 }
 
-// each calls f for each Interface that is not about to vanish.
-func (s *Ports) each(f func(uuid string, i *vswitch.Interface) error) error {
-	for _, m := range s.db.Rows(vswitch.InterfaceTable) {
-		i := m.(*vswitch.Interface)
-		s.mu.Lock()
-		gone := s.gone[i.UUID]
-		s.mu.Unlock()
-		if gone {
-			continue
+// each calls f for each port of a pod.
+func (s *Ports) each(f func(v ovn.View, a attached)) {
+	s.db.Read(func(v ovn.View) {
+		for r := range v.Table(interfaces) {
+			if !ours(r.Model.(*vswitch.Interface)) {
+				continue
+			}
+			if a, ok := holder(v, r); ok {
+				f(v, a)
+			}
 		}
-		if err := f(i.UUID, i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// remember keeps what was committed until the database shows it. The database is never
-// asked under the lock, which its own calls to changed need.
-func (s *Ports) remember(p Port, rows rowset) {
-	uuid := rows.interfaces[0]
-	s.mu.Lock()
-	s.own[uuid] = committed{port: p, rows: rows}
-	s.mu.Unlock()
-	if m, ok := s.db.Find(vswitch.InterfaceTable, p.Name); ok && m.(*vswitch.Interface).UUID == uuid {
-		s.mu.Lock()
-		delete(s.own, uuid)
-		s.mu.Unlock()
-	}
-}
-
-// forget hides what was deleted until the database does.
-func (s *Ports) forget(rows rowset) {
-	if len(rows.interfaces) == 0 {
-		return
-	}
-	s.mu.Lock()
-	for _, uuid := range rows.interfaces {
-		delete(s.own, uuid)
-		s.gone[uuid] = true
-	}
-	s.mu.Unlock()
-	shown := map[string]bool{}
-	for _, m := range s.db.Rows(vswitch.InterfaceTable) {
-		shown[m.(*vswitch.Interface).UUID] = true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, uuid := range rows.interfaces {
-		if !shown[uuid] {
-			delete(s.gone, uuid)
-		}
-	}
+	})
 }
 
 // Detach removes the ports and what belongs to them in one transaction, and tells how
@@ -207,83 +142,79 @@ func (s *Ports) Detach(ctx context.Context, cause string, refs ...Ref) (int, err
 	for _, r := range refs {
 		wanted[r] = r.Sandbox != ""
 	}
-	interfaces := map[string]bool{}
-	_ = s.each(func(uuid string, i *vswitch.Interface) error {
-		if ours(i) && wanted[refOf(i.ExternalIDs)] {
-			interfaces[uuid] = true
+	var rows rowset
+	n := 0
+	s.each(func(_ ovn.View, a attached) {
+		if wanted[refOf(a.iface.ExternalIDs)] {
+			rows.add(a)
+			n++
 		}
-		return nil
 	})
-	rows := s.find(interfaces, wanted)
-	s.mu.Lock()
-	for uuid, c := range s.own {
-		if wanted[c.port.Ref()] && !interfaces[uuid] {
-			rows.add(c.rows)
-		}
-	}
-	s.mu.Unlock()
+	s.db.Read(func(v ovn.View) { rows.addLimits(v, wanted) })
 	if rows.empty() {
 		return 0, nil
 	}
-	if _, err := s.db.Commit(ctx, cause, rows.remove()); err != nil {
+	if _, err := s.committer.Transact(ctx, cause, rows.remove()...); err != nil {
 		return 0, fmt.Errorf("remove ports from the Open_vSwitch database: %w", err)
 	}
-	s.forget(rows)
-	return len(rows.interfaces), nil
+	return n, nil
 }
 
 // List returns all ports of pods.
 func (s *Ports) List() []Port {
 	var list []Port
-	_ = s.each(func(_ string, i *vswitch.Interface) error {
-		if ours(i) {
-			list = append(list, of(i))
-		}
-		return nil
-	})
+	s.each(func(_ ovn.View, a attached) { list = append(list, of(a.iface)) })
 	return list
 }
 
 // Orphans returns who has QoS or Queue rows but no port (any more).
 func (s *Ports) Orphans() []Ref {
-	seen := map[Ref]bool{}
-	for _, p := range s.List() {
-		seen[p.Ref()] = true
-	}
-	s.mu.Lock()
-	for _, c := range s.own {
-		seen[c.port.Ref()] = true
-	}
-	s.mu.Unlock()
 	var orphans []Ref
-	add := func(ids map[string]string) {
-		if r := refOf(ids); r.Sandbox != "" && !seen[r] {
-			seen[r] = true
-			orphans = append(orphans, r)
+	s.db.Read(func(v ovn.View) {
+		seen := map[Ref]bool{}
+		for r := range v.Table(interfaces) {
+			seen[refOf(r.Model.(*vswitch.Interface).ExternalIDs)] = true
 		}
-	}
-	for _, m := range s.db.Rows(vswitch.QoSTable) {
-		add(m.(*vswitch.QoS).ExternalIDs)
-	}
-	for _, m := range s.db.Rows(vswitch.QueueTable) {
-		add(m.(*vswitch.Queue).ExternalIDs)
-	}
+		add := func(ids map[string]string) {
+			if r := refOf(ids); r.Sandbox != "" && !seen[r] {
+				seen[r] = true
+				orphans = append(orphans, r)
+			}
+		}
+		for r := range v.Table(qoses) {
+			add(r.Model.(*vswitch.QoS).ExternalIDs)
+		}
+		for r := range v.Table(queues) {
+			add(r.Model.(*vswitch.Queue).ExternalIDs)
+		}
+	})
 	return orphans
 }
 
 // Check tells what is wrong with a port that should be there.
 func (s *Ports) Check(p Port) error {
-	m, ok := s.db.Find(vswitch.InterfaceTable, p.Name)
-	if !ok {
+	i := s.current(p)
+	if i == nil {
 		return fmt.Errorf("interface %s is missing in Open vSwitch", p.Name)
 	}
-	i := m.(*vswitch.Interface)
 	var problems []error
 	if !p.matches(i) {
 		problems = append(problems, fmt.Errorf("interface %s of Open vSwitch has external_ids %v, want %v", p.Name, i.ExternalIDs, p.externalIDs()))
 	}
 	if i.ExternalIDs[idInstalled] != "true" {
-		problems = append(problems, errors.New(s.explain(p, i)))
+		problems = append(problems, errors.New(explain(p, i)))
 	}
 	return errors.Join(problems...)
+}
+
+// current is the port's Interface, nil if there is none (any more).
+func (s *Ports) current(p Port) (i *vswitch.Interface) {
+	s.db.Read(func(v ovn.View) {
+		for _, r := range v.Named(interfaces, p.Name) {
+			if a, ok := holder(v, r); ok {
+				i = a.iface
+			}
+		}
+	})
+	return i
 }

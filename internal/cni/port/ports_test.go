@@ -15,6 +15,7 @@ import (
 
 	"github.com/ovnkctl/ovnkctl/internal/cni/port"
 	"github.com/ovnkctl/ovnkctl/internal/cni/port/porttest"
+	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/vswitch"
 )
 
@@ -29,24 +30,24 @@ func portOf(pod, sandbox string) port.Port {
 func open(t testing.TB) (*porttest.Database, *port.Ports) {
 	t.Helper()
 	db := porttest.New(t)
-	ports := port.New(db, porttest.Bridge)
+	ports := port.New(db.DB, db.Committer, porttest.Bridge)
 	t.Cleanup(ports.Close)
 	return db, ports
 }
 
 func mustAttach(t testing.TB, ports *port.Ports, p port.Port, fresh bool) {
 	t.Helper()
-	if err := ports.Attach(t.Context(), p, fresh); err != nil {
+	if _, err := ports.Attach(t.Context(), p, fresh); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// content is what a fresh look at the server shows, by name where rows have names.
+// content is what the server has, asked without a cache.
 func content(t testing.TB, db *porttest.Database) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
 	for _, table := range []string{vswitch.InterfaceTable, vswitch.PortTable, vswitch.QoSTable, vswitch.QueueTable} {
-		results, err := db.Client.Transact(t.Context(), ovsdb.Operation{Op: ovsdb.OperationSelect, Table: table})
+		results, err := db.Transact(t.Context(), "", ovsdb.Operation{Op: ovsdb.OperationSelect, Table: table})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,16 +70,16 @@ func TestAttachWritesOneTransaction(t *testing.T) {
 	porttest.Bind(t, db, nil)
 	p := portOf("web-0", "aaaa")
 	p.IngressRate, p.EgressRate = 10_000_000, 20_000_000
+	before := db.Transactions(t)
 	mustAttach(t, ports, p, true)
 	if err := ports.WaitInstalled(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := db.Count(); n != 1 {
+	if n := db.Transactions(t) - before; n != 1 {
 		t.Errorf("%d transactions, want 1", n)
 	}
 	wantContent(t, db, 1, 1)
-	m, _ := db.Find(vswitch.InterfaceTable, p.Name)
-	i := m.(*vswitch.Interface)
+	i := db.Interface(t, p.Name)
 	want := map[string]string{
 		"iface-id": "default_web-0", "iface-id-ver": "uid-web-0", "sandbox": "aaaa",
 		"attached_mac": "0a:58:0a:f4:01:05", "ip_addresses": "10.244.1.5/24,fd00::5/64", "ovn-installed": "true",
@@ -89,12 +90,11 @@ func TestAttachWritesOneTransaction(t *testing.T) {
 	if i.IngressPolicingRate != 20000 || i.IngressPolicingBurst != 2000 {
 		t.Errorf("policing %d kbit/s, burst %d kbit", i.IngressPolicingRate, i.IngressPolicingBurst)
 	}
-	m, _ = db.Find(vswitch.PortTable, p.Name)
-	row := m.(*vswitch.Port)
-	if row.OtherConfig["transient"] != "true" || row.QOS == nil {
+	row, ok := ovn.Find[vswitch.Port](db.DB, p.Name)
+	if !ok || row.OtherConfig["transient"] != "true" || row.QOS == nil {
 		t.Errorf("port row %+v", row)
 	}
-	qos := db.Rows(vswitch.QoSTable)[0].(*vswitch.QoS)
+	qos := ovn.List[vswitch.QoS](db.DB)[0]
 	if qos.Type != "linux-htb" || qos.OtherConfig["max-rate"] != "10000000" || qos.Queues[0] == "" {
 		t.Errorf("QoS %+v", qos)
 	}
@@ -121,31 +121,22 @@ func TestAttachAgain(t *testing.T) {
 	}
 	mustAttach(t, ports, p, false)
 	wantContent(t, db, 1, 0)
-	before, _ := db.Count()
+	before := db.Transactions(t)
 	mustAttach(t, ports, p, false)
-	if after, _ := db.Count(); after != before {
+	if after := db.Transactions(t); after != before {
 		t.Errorf("a repeated ADD made %d transactions", after-before)
 	}
 	// A new veth under the same name must be opened and bound anew.
-	old, _ := db.Find(vswitch.InterfaceTable, p.Name)
+	old := db.Interface(t, p.Name)
 	mustAttach(t, ports, p, true)
 	if err := ports.WaitInstalled(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	now, _ := db.Find(vswitch.InterfaceTable, p.Name)
-	if old.(*vswitch.Interface).UUID == now.(*vswitch.Interface).UUID {
+	if old.UUID == db.Interface(t, p.Name).UUID {
 		t.Error("the rows of the old veth are still there")
 	}
 	// Changed by hand.
-	db.Must(t, ovsdb.Operation{
-		Op: ovsdb.OperationUpdate, Table: vswitch.InterfaceTable,
-		Where: []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, p.Name)},
-		Row:   ovsdb.Row{"external_ids": ovsdb.OvsMap{GoMap: map[any]any{"sandbox": "aaaa", "iface-id": "default_other"}}},
-	})
-	waitFor(t, db, func() bool {
-		m, ok := db.Find(vswitch.InterfaceTable, p.Name)
-		return ok && m.(*vswitch.Interface).ExternalIDs["iface-id"] == "default_other"
-	})
+	db.Set(t, &vswitch.Interface{Name: p.Name, ExternalIDs: map[string]string{"sandbox": "aaaa", "iface-id": "default_other"}}, "external_ids")
 	if err := ports.WaitInstalled(t.Context(), p); !errors.Is(err, port.ErrTakenOver) || !strings.Contains(err.Error(), "default_other") {
 		t.Errorf("got %v, want taken over", err)
 	}
@@ -154,26 +145,6 @@ func TestAttachAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantContent(t, db, 1, 0)
-}
-
-// waitFor waits until the client's copy of the database satisfies f.
-func waitFor(t testing.TB, db *porttest.Database, f func() bool) {
-	t.Helper()
-	changed := make(chan struct{}, 1)
-	cancel := db.Watch(func(_, _ *vswitch.Interface) {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	})
-	defer cancel()
-	for !f() {
-		select {
-		case <-changed:
-		case <-t.Context().Done():
-			t.Fatal("never happened")
-		}
-	}
 }
 
 func TestNewestSandboxWins(t *testing.T) {
@@ -210,11 +181,11 @@ func TestDetach(t *testing.T) {
 		t.Fatalf("removed %d ports (%v), want 1", n, err)
 	}
 	wantContent(t, db, 1, 1)
-	before, _ := db.Count()
+	before := db.Transactions(t)
 	if n, err := ports.Detach(t.Context(), "DEL", a.Ref(), port.Ref{Sandbox: "never", IfName: "eth0"}, port.Ref{}); n != 0 || err != nil {
 		t.Errorf("second DEL removed %d ports (%v)", n, err)
 	}
-	if after, _ := db.Count(); after != before {
+	if after := db.Transactions(t); after != before {
 		t.Error("a DEL without anything to do made a transaction")
 	}
 	// The same sandbox comes again at once.
@@ -256,11 +227,26 @@ func TestForeignInterfaceOfSameName(t *testing.T) {
 	if err := ports.WaitInstalled(t.Context(), portOf("a", "aaaa")); err != nil {
 		t.Fatal(err)
 	}
-	err := ports.Attach(t.Context(), p, true)
+	_, err := ports.Attach(t.Context(), p, true)
 	if err == nil || !strings.Contains(err.Error(), `belongs to sandbox "aaaa"`) {
 		t.Errorf("got %v", err)
 	}
 	wantContent(t, db, 1, 0)
+}
+
+// gone waits until an Interface is in the client's cache no more.
+func gone(t testing.TB, db *porttest.Database, name string) {
+	t.Helper()
+	deleted := make(chan struct{})
+	cancel := ovn.Watch(db.DB, func(old, now *vswitch.Interface) {
+		if now == nil && old.Name == name {
+			close(deleted)
+		}
+	})
+	defer cancel()
+	if _, ok := ovn.Find[vswitch.Interface](db.DB, name); ok {
+		<-deleted
+	}
 }
 
 func TestOrphans(t *testing.T) {
@@ -272,14 +258,11 @@ func TestOrphans(t *testing.T) {
 	if got := ports.Orphans(); len(got) != 0 {
 		t.Errorf("orphans %v while the port is there", got)
 	}
-	waitFor(t, db, func() bool { return len(db.Rows(vswitch.PortTable)) == 1 })
-	bridge, _ := db.Find(vswitch.BridgeTable, porttest.Bridge)
-	db.Must(t, ovsdb.Operation{ // somebody's ovs-vsctl del-port
-		Op: ovsdb.OperationUpdate, Table: vswitch.BridgeTable,
-		Where: []ovsdb.Condition{ovsdb.NewCondition("_uuid", ovsdb.ConditionEqual, ovsdb.UUID{GoUUID: bridge.(*vswitch.Bridge).UUID})},
-		Row:   ovsdb.Row{"ports": ovsdb.OvsSet{GoSet: []any{}}},
-	})
-	waitFor(t, db, func() bool { return len(db.Rows(vswitch.InterfaceTable)) == 0 })
+	bridge, _ := ovn.Find[vswitch.Bridge](db.DB, porttest.Bridge)
+	if _, err := db.Transact(t.Context(), "", ovn.Update(&vswitch.Bridge{}, bridge.UUID, "ports")); err != nil { // somebody's ovs-vsctl del-port
+		t.Fatal(err)
+	}
+	gone(t, db, p.Name)
 	orphans := ports.Orphans()
 	if !slices.Equal(orphans, []port.Ref{p.Ref()}) {
 		t.Fatalf("orphans %v, want %v", orphans, p.Ref())
@@ -295,7 +278,6 @@ func TestNotBoundSaysWhoIsLate(t *testing.T) {
 	db, ports := open(t)
 	p := portOf("a", "aaaa")
 	mustAttach(t, ports, p, true)
-	waitFor(t, db, func() bool { return len(db.Rows(vswitch.InterfaceTable)) == 1 })
 	wait := func() error {
 		reason := errors.New("too late")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -306,26 +288,17 @@ func TestNotBoundSaysWhoIsLate(t *testing.T) {
 		}
 		return err
 	}
-	set := func(row ovsdb.Row, f func(*vswitch.Interface) bool) {
-		db.Must(t, ovsdb.Operation{
-			Op: ovsdb.OperationUpdate, Table: vswitch.InterfaceTable, Row: row,
-			Where: []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, p.Name)},
-		})
-		waitFor(t, db, func() bool {
-			m, _ := db.Find(vswitch.InterfaceTable, p.Name)
-			return f(m.(*vswitch.Interface))
-		})
-	}
+	broken, minusOne, five := "could not open network device", -1, 5
 	for _, step := range []struct {
 		do   func()
 		want string
 	}{
 		{func() {}, "ovs-vswitchd has not opened interface vethaaaa"},
 		{func() {
-			set(ovsdb.Row{"error": "could not open network device", "ofport": -1}, func(i *vswitch.Interface) bool { return i.Error != nil })
+			db.Set(t, &vswitch.Interface{Name: p.Name, Error: &broken, Ofport: &minusOne}, "error", "ofport")
 		}, "cannot use interface vethaaaa: could not open network device"},
 		{func() {
-			set(ovsdb.Row{"error": ovsdb.OvsSet{GoSet: []any{}}, "ofport": 5}, func(i *vswitch.Interface) bool { return i.Error == nil })
+			db.Set(t, &vswitch.Interface{Name: p.Name, Ofport: &five}, "error", "ofport")
 		}, "ovn-controller has not bound port default_a (OpenFlow port 5)"},
 	} {
 		step.do()
@@ -341,12 +314,11 @@ func TestNotBoundSaysWhoIsLate(t *testing.T) {
 
 func TestPortVanishesWhileWaiting(t *testing.T) {
 	t.Parallel()
-	db, ports := open(t)
+	_, ports := open(t)
 	p := portOf("a", "aaaa")
 	mustAttach(t, ports, p, true)
 	waiting := make(chan error)
 	go func() { waiting <- ports.WaitInstalled(t.Context(), p) }()
-	waitFor(t, db, func() bool { return len(db.Rows(vswitch.InterfaceTable)) == 1 })
 	if _, err := ports.Detach(t.Context(), "DEL", p.Ref()); err != nil {
 		t.Fatal(err)
 	}
@@ -358,9 +330,9 @@ func TestPortVanishesWhileWaiting(t *testing.T) {
 func TestMissingBridge(t *testing.T) {
 	t.Parallel()
 	db := porttest.New(t)
-	ports := port.New(db, "br-none")
+	ports := port.New(db.DB, db.Committer, "br-none")
 	t.Cleanup(ports.Close)
-	err := ports.Attach(t.Context(), portOf("a", "aaaa"), true)
+	_, err := ports.Attach(t.Context(), portOf("a", "aaaa"), true)
 	if err == nil || !strings.Contains(err.Error(), "ovn-controller makes it") {
 		t.Errorf("got %v", err)
 	}
@@ -376,7 +348,7 @@ func TestManyAtOnceShareTransactions(t *testing.T) {
 		wg.Go(func() {
 			p := portOf(fmt.Sprintf("pod-%d", n), fmt.Sprintf("%04d", n))
 			p.IngressRate = 1_000_000
-			if err := ports.Attach(t.Context(), p, true); err != nil {
+			if _, err := ports.Attach(t.Context(), p, true); err != nil {
 				t.Errorf("attach: %v", err)
 			} else if err := ports.WaitInstalled(t.Context(), p); err != nil {
 				t.Errorf("wait: %v", err)
@@ -385,7 +357,7 @@ func TestManyAtOnceShareTransactions(t *testing.T) {
 	}
 	wg.Wait()
 	wantContent(t, db, pods, pods)
-	if transactions, calls := db.Count(); transactions > calls/2 {
-		t.Errorf("%d transactions for %d ports", transactions, calls)
+	if n := db.Transactions(t); n > pods/2 {
+		t.Errorf("%d transactions for %d ports", n, pods)
 	}
 }

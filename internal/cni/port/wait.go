@@ -19,13 +19,10 @@ func (s *Ports) WaitInstalled(ctx context.Context, p Port) error {
 	s.enlist(p.Name, changed)
 	defer s.dismiss(p.Name, changed)
 	for {
-		// In this order: what is awaited no longer has been shown.
-		awaited := s.awaited(p)
 		i := s.current(p)
 		switch {
-		case i == nil && !awaited:
+		case i == nil:
 			return fmt.Errorf("%w: %s", ErrTakenOver, s.successor(p))
-		case i == nil: // committed, but not shown yet
 		case refOf(i.ExternalIDs) != p.Ref() || i.ExternalIDs[idIfaceID] != p.IfaceID():
 			return fmt.Errorf("%w: interface %s of Open vSwitch has iface-id %q and sandbox %q now", ErrTakenOver, p.Name, i.ExternalIDs[idIfaceID], i.ExternalIDs[idSandbox])
 		case i.ExternalIDs[idInstalled] == "true":
@@ -34,36 +31,9 @@ func (s *Ports) WaitInstalled(ctx context.Context, p Port) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return &NotBoundError{Cause: context.Cause(ctx), State: s.explain(p, i)}
+			return &NotBoundError{Cause: context.Cause(ctx), State: explain(p, i)}
 		}
 	}
-}
-
-// current is the port's Interface as the database shows it, nil if it does not (yet).
-func (s *Ports) current(p Port) *vswitch.Interface {
-	m, ok := s.db.Find(vswitch.InterfaceTable, p.Name)
-	if !ok {
-		return nil
-	}
-	i := m.(*vswitch.Interface)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.gone[i.UUID] {
-		return nil
-	}
-	return i
-}
-
-// awaited tells whether the port was committed and is not shown yet.
-func (s *Ports) awaited(p Port) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.own {
-		if c.port.Name == p.Name && c.port.Ref() == p.Ref() {
-			return true
-		}
-	}
-	return false
 }
 
 // NotBoundError says how far a port has come that was not bound in time.
@@ -77,10 +47,9 @@ func (e *NotBoundError) Error() string { return e.State }
 // Unwrap is why the waiting ended.
 func (e *NotBoundError) Unwrap() error { return e.Cause }
 
-func (s *Ports) explain(p Port, i *vswitch.Interface) string {
+// explain says how far a port has come that is not installed yet.
+func explain(p Port, i *vswitch.Interface) string {
 	switch {
-	case i == nil:
-		return fmt.Sprintf("the Open_vSwitch database does not show interface %s: is container ovsdb-server of pod ovs-node running?", p.Name)
 	case i.Error != nil && *i.Error != "":
 		return fmt.Sprintf("ovs-vswitchd cannot use interface %s: %s", p.Name, *i.Error)
 	case i.Ofport == nil || *i.Ofport <= 0:

@@ -7,35 +7,21 @@ import (
 
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
+	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/vswitch"
 )
 
-// Binder stands in for ovs-vswitchd and ovn-controller, with a connection of its own: it
-// gives each new Interface an OpenFlow port and marks it installed, one transaction for
-// all that came meanwhile, as ovn-controller does.
-type Binder struct {
-	db   *Database
-	wake chan struct{}
-
-	mu    sync.Mutex
-	todo  map[string]bool // UUIDs
-	allow func(ifaceID string) bool
-}
-
-// Bind starts a Binder for the Interfaces that allow approves of; nil is all.
-func Bind(t testing.TB, of *Database, allow func(ifaceID string) bool) *Binder {
+// Bind starts a stand-in for ovs-vswitchd and ovn-controller, with a connection of its
+// own: it gives each new Interface that allow approves of (nil is all) an OpenFlow port
+// and marks it installed, one transaction for all that came meanwhile.
+func Bind(t testing.TB, of *Database, allow func(ifaceID string) bool) {
 	t.Helper()
-	b := &Binder{db: Connect(t, of.endpoint), wake: make(chan struct{}, 1), todo: map[string]bool{}, allow: allow}
-	b.db.Watch(func(old, now *vswitch.Interface) {
+	b := &binder{db: of.Server.Connect(t), wake: make(chan struct{}, 1), todo: map[string]bool{}, allow: allow}
+	t.Cleanup(ovn.Watch(b.db, func(old, now *vswitch.Interface) {
 		if old == nil && now.ExternalIDs["iface-id"] != "" {
 			b.add(now)
 		}
-	})
-	for _, m := range b.db.Rows(vswitch.InterfaceTable) {
-		if i := m.(*vswitch.Interface); i.ExternalIDs["iface-id"] != "" {
-			b.add(i)
-		}
-	}
+	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -46,15 +32,23 @@ func Bind(t testing.TB, of *Database, allow func(ifaceID string) bool) *Binder {
 		cancel()
 		<-done
 	})
-	return b
 }
 
-func (b *Binder) add(i *vswitch.Interface) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+type binder struct {
+	db    *ovn.DB
+	wake  chan struct{}
+	allow func(ifaceID string) bool
+
+	mu   sync.Mutex
+	todo map[string]bool // UUIDs
+}
+
+func (b *binder) add(i *vswitch.Interface) {
 	if b.allow != nil && !b.allow(i.ExternalIDs["iface-id"]) {
 		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.todo[i.UUID] = true
 	select {
 	case b.wake <- struct{}{}:
@@ -62,7 +56,10 @@ func (b *Binder) add(i *vswitch.Interface) {
 	}
 }
 
-func (b *Binder) run(ctx context.Context) {
+func (b *binder) run(ctx context.Context) {
+	t, _ := ovn.OpenVSwitch().Table(vswitch.InterfaceTable)
+	ids, _ := t.Column("external_ids")
+	seven := 7
 	for {
 		select {
 		case <-b.wake:
@@ -75,20 +72,11 @@ func (b *Binder) run(ctx context.Context) {
 		b.mu.Unlock()
 		var ops []ovsdb.Operation
 		for uuid := range todo {
-			ops = append(ops, installed(uuid)...)
+			ops = append(ops,
+				ovn.Update(&vswitch.Interface{Ofport: &seven}, uuid, "ofport"),
+				ovn.Mutate(t, uuid, ovn.Mutation{Column: ids, Put: map[string]string{"ovn-installed": "true"}}))
 		}
-		// An Interface that is gone meanwhile is no error: the update finds no row.
-		_, _ = b.db.Client.Transact(ctx, ops...)
-	}
-}
-
-func installed(uuid string) []ovsdb.Operation {
-	where := []ovsdb.Condition{ovsdb.NewCondition("_uuid", ovsdb.ConditionEqual, ovsdb.UUID{GoUUID: uuid})}
-	return []ovsdb.Operation{
-		{Op: ovsdb.OperationUpdate, Table: vswitch.InterfaceTable, Where: where, Row: ovsdb.Row{"ofport": 7}},
-		{Op: ovsdb.OperationMutate, Table: vswitch.InterfaceTable, Where: where, Mutations: []ovsdb.Mutation{{
-			Column: "external_ids", Mutator: ovsdb.MutateOperationInsert,
-			Value: ovsdb.OvsMap{GoMap: map[any]any{"ovn-installed": "true"}},
-		}}},
+		// An Interface that is gone meanwhile is no error: nothing is changed.
+		_, _ = b.db.Transact(ctx, "", ops...)
 	}
 }
