@@ -253,8 +253,18 @@ func TestRecreatedNode(t *testing.T) {
 		c.expect(t, "c", annotationsOf("2", "10.244.0.0/24", "fd00:10:244::/64", "2")...)
 		c.Put(node("a", 4))
 		c.expect(t, "a", annotationsOf("4", "10.244.2.0/24", "fd00:10:244:2::/64", "4")...)
+	})
+}
 
-		// Deleted and created again while the watch was away.
+// A node that was deleted and created again while the watch was away is another one: what
+// the first had goes to those that wait.
+func TestRecreatedNodeUnseen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster("10.244.0.0/23/24")
+		c.Put(node("a", 1), node("b", 2), node("waits", 3))
+		c.start(t, "one")
+		c.expectCondition(t, "waits", "False ClusterSubnetsExhausted")
 		c.Intercept(func(r *http.Request) *metav1.Status {
 			if r.Method != http.MethodGet {
 				return nil
@@ -263,13 +273,14 @@ func TestRecreatedNode(t *testing.T) {
 		})
 		c.Disconnect(true)
 		c.Delete(node("b", 0))
-		c.Put(node("b", 5), node("d", 6))
+		c.Put(node("b", 4))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		c.Intercept(nil)
 		time.Sleep(2 * time.Minute)
-		c.expect(t, "b", annotationsOf("3", "10.244.1.0/24", "fd00:10:244:1::/64", "3")...)
-		c.expect(t, "d", annotationsOf("5", "10.244.3.0/24", "fd00:10:244:3::/64", "5")...)
+		c.expect(t, "waits", "node-id", "3", "node-subnets", `{"default":["10.244.1.0/24"]}`,
+			"node-transit-switch-port-ifaddr", `{"ipv4":"100.88.0.3/16","ipv6":"fd97::3/64"}`, "network-ids", `{"default":"0"}`)
+		c.expectCondition(t, "b", "False ClusterSubnetsExhausted")
 	})
 }
 
