@@ -85,9 +85,9 @@ func TestPolicies(t *testing.T) {
 		{"the agent's annotation", controller, node("n1"), own("host-cidrs", "[3]"), "not k8s.ovn.org/host-cidrs"},
 		{"a label, by the controller", controller, node("n1"), `{"metadata":{"labels":{"a":"b"}}}`, "annotations and its condition alone"},
 		{"a taint, by the controller", controller, node("n1"), `{"spec":{"taints":[]}}`, "annotations and its condition alone"},
-		{"its condition", controller, target{"nodes", "", "n1", "status"}, condition("NetworkUnavailable"), ""},
-		{"its condition again", controller, target{"nodes", "", "n1", "status"}, strings.Replace(condition("NetworkUnavailable"), "True", "False", 1), ""},
-		{"another condition", controller, target{"nodes", "", "n1", "status"}, condition("Ready"), "only the condition NetworkUnavailable"},
+		{"its condition", controller, target{"nodes", "", "n1", "status"}, condition("k8s.ovn.org/SubnetsAllocated"), ""},
+		{"its condition again", controller, target{"nodes", "", "n1", "status"}, strings.Replace(condition("k8s.ovn.org/SubnetsAllocated"), "True", "False", 1), ""},
+		{"another condition", controller, target{"nodes", "", "n1", "status"}, condition("Ready"), "only the condition k8s.ovn.org/SubnetsAllocated"},
 		{"another part of the status", controller, target{"nodes", "", "n1", "status"}, `{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.66"}]}}`, "only its condition in a Node's status"},
 		{"a pod, by the controller", controller, pod("here"), own("pod-networks", "{}"), "cannot patch resource"},
 	} {
