@@ -187,7 +187,7 @@ func (n *nodes) apply(s *state, old *view, r alloc.Result) {
 	}
 	if len(patch) > 0 {
 		n.c.writer.Annotate(v.ref(), patch)
-		if first || !slices.Equal(before.Subnets, r.Subnets) || before.ID != r.ID {
+		if r.ID != 0 && (first || !slices.Equal(before.Subnets, r.Subnets) || before.ID != r.ID) {
 			n.c.log.Info("node allocated", "node", v.name, "id", r.ID, "subnets", r.Subnets)
 		}
 	}
