@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/ovnkctl/ovnkctl/test/sandbox/cache"
+	"github.com/ovnkctl/ovnkctl/test/sandbox/proc"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/programs"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/progress"
 )
@@ -114,10 +115,11 @@ func (b Builder) debootstrap(ctx context.Context, pkgs []string, dir string) err
 		return fmt.Errorf("image log: %w", err)
 	}
 	defer log.Close() //nolint:errcheck // a log
-	// Its own mount namespace: debootstrap mounts /proc and /sys below the root
-	// and a killed run must not leave them there.
-	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "nice", "-n", "5", "debootstrap"}, args...)...)
+	// Its own namespaces: debootstrap mounts /proc and /sys below the root and
+	// starts many processes, and a killed run must leave neither.
+	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount-proc", "--pid", "--fork", "--kill-child", "nice", "-n", "5", "debootstrap"}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
+	defer proc.Bind(cmd)()
 	if err := cmd.Run(); err != nil {
 		return progress.WithLog(fmt.Errorf("debootstrap %s (is the Debian mirror reachable? DEBOOTSTRAP_MIRROR chooses another): %w", suite, err), b.Log)
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/ovnkctl/ovnkctl/test/sandbox/cache"
+	"github.com/ovnkctl/ovnkctl/test/sandbox/proc"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/progress"
 )
 
@@ -91,10 +91,7 @@ func (b Builder) prepare(ctx context.Context, dir string, images []named) error 
 	// with this process, however that ends.
 	cmd := exec.Command("unshare", "--mount", "containerd", "--config", config)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	// The kernel means the death of the thread that started it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	defer proc.Bind(cmd)()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("containerd: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,6 +139,18 @@ func End(pid int) error {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return fmt.Errorf("process %d (state %c) does not end", pid, before.state)
+}
+
+// Bind makes a command that is about to start die with this process, however
+// that ends. The kernel means the thread that starts it, so the caller's
+// goroutine stays on its thread until release is called.
+func Bind(cmd *exec.Cmd) (release func()) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	runtime.LockOSThread()
+	return runtime.UnlockOSThread
 }
 
 func (t Table) file(name string) string {

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/ovnkctl/ovnkctl/test/sandbox/cache"
+	"github.com/ovnkctl/ovnkctl/test/sandbox/proc"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/progress"
 )
 
@@ -178,6 +179,8 @@ func (b Builder) run(ctx context.Context, args ...string) error {
 		return fmt.Errorf("build: %w", err)
 	}
 	cmd.Stdout = log
+	// An orphaned compiler would write into the next run's folder.
+	defer proc.Bind(cmd)()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
