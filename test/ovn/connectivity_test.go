@@ -14,6 +14,8 @@ import (
 
 const port = 8080
 
+func TestMain(m *testing.M) { box.Main(m) }
+
 // TestConnectivity sends packets between everything that must reach each other, in each
 // gateway mode and family, and checks whose address the other end sees.
 func TestConnectivity(t *testing.T) {
@@ -50,16 +52,11 @@ func TestConnectivity(t *testing.T) {
 	}
 }
 
-// program makes a box whose zones are programmed and whose hosts are connected.
+// program makes a box and has it programmed.
 func program(t *testing.T, o box.Options) *box.Box {
 	t.Helper()
 	b := box.New(t, o)
-	for _, z := range b.Zones {
-		z.Program(features...)
-	}
-	for _, z := range b.Zones {
-		z.ConnectHost()
-	}
+	b.Program(features...)
 	return b
 }
 

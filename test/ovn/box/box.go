@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/ovnkctl/ovnkctl/internal/config"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 	"github.com/ovnkctl/ovnkctl/test/sandbox/netspace"
 )
@@ -88,6 +89,7 @@ type Box struct {
 	programs *Programs
 	prefix   string // of the names of namespaces
 	dir      string
+	config   *config.Config
 	fabric   string // namespace
 }
 
@@ -122,13 +124,26 @@ func New(t testing.TB, o Options) *Box {
 		prefix: fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), boxes.Add(1)),
 	}
 	t.Cleanup(b.remove)
-	b.Network = b.plan()
+	b.plan()
 	b.makeFabric()
 	for i := range o.Zones {
-		b.Zones = append(b.Zones, b.newZone(i+1))
+		b.newZone(i + 1)
+	}
+	return b
+}
+
+// Program has the engine of every zone make the features' rows, and waits until OVN and
+// the hosts have done what follows.
+func (b *Box) Program(features ...feature.Feature) {
+	b.t.Helper()
+	for _, z := range b.Zones {
+		z.program(features)
+	}
+	for _, z := range b.Zones {
+		z.Sync()
+		z.waitHost()
 	}
 	b.introduce()
-	return b
 }
 
 // introduce tells every node the MACs of the others: the userspace datapath drops the
@@ -144,7 +159,7 @@ func (b *Box) introduce() {
 	}
 }
 
-func (b *Box) plan() world.Network {
+func (b *Box) plan() {
 	b.t.Helper()
 	c := config.Default()
 	c.Network.ClusterSubnets, c.Network.ServiceSubnets = plans[b.options.Family][0], plans[b.options.Family][1]
@@ -157,7 +172,7 @@ func (b *Box) plan() world.Network {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return n
+	b.config, b.Network = c, n
 }
 
 // makeFabric makes the network between the nodes, with a router that is the outside host,
@@ -218,6 +233,7 @@ func (b *Box) ip(ns, command string) {
 	b.run("ip", append([]string{"-n", ns}, strings.Fields(command)...)...)
 }
 
+// sysctl writes settings, "key=value", in a namespace.
 func (b *Box) sysctl(ns string, settings ...string) {
 	b.t.Helper()
 	err := netspace.Do(ns, func() error {
@@ -231,16 +247,6 @@ func (b *Box) sysctl(ns string, settings ...string) {
 	})
 	if err != nil {
 		b.t.Fatal(err)
-	}
-}
-
-// in runs a command of the machine in a namespace.
-func (b *Box) in(ns, stdin, name string, args ...string) {
-	b.t.Helper()
-	cmd := exec.CommandContext(b.ctx, "nsenter", append([]string{"--net=" + netspace.Path(ns), name}, args...)...)
-	cmd.Stdin = strings.NewReader(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 }
 

@@ -101,3 +101,17 @@ func (z *Zone) DeletePod(p *Pod) {
 	z.World.DeletePod(p.Key)
 	z.Wait(pods.Name, feature.Key{Namespace: p.Key.Namespace, Name: p.Key.Name})
 }
+
+// addInterface adds an interface to the integration bridge for a logical port.
+func (z *Zone) addInterface(name, logical, mac string, settings ...string) {
+	z.box.t.Helper()
+	args := []string{"add-port", names.IntegrationBridge, name, "--", "set", "Interface", name,
+		fmt.Sprintf("external_ids:iface-id=%q", logical), fmt.Sprintf("external_ids:attached_mac=%q", mac)}
+	z.vsctl(append(args, settings...)...)
+}
+
+// waitInstalled waits until ovn-controller has made the flows of an interface.
+func (z *Zone) waitInstalled(name string) {
+	z.box.t.Helper()
+	z.vsctl("wait-until", "Interface", name, "external_ids:ovn-installed=true")
+}

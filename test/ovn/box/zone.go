@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,9 +16,9 @@ import (
 
 	"github.com/ovnkctl/ovnkctl/internal/annotation"
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
-	"github.com/ovnkctl/ovnkctl/internal/ovn/names"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/engine"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/host"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 	"github.com/ovnkctl/ovnkctl/internal/world/plan"
 )
@@ -40,19 +39,22 @@ type Zone struct {
 	index   int
 	dir     string
 	daemons map[string]*daemon
+	agent   *agent
 	pods    int
 	halt    context.CancelFunc // ends the engine
 	halted  chan struct{}
 }
 
-func (b *Box) newZone(index int) *Zone {
+// newZone makes a node with a NIC and starts its programs. The zone is in the box from the
+// beginning, so that a failure leaves nothing behind.
+func (b *Box) newZone(index int) {
 	b.t.Helper()
-	z := &Zone{Name: fmt.Sprint("n", index), box: b, index: index, daemons: map[string]*daemon{}}
-	for _, p := range b.prefixes(underlay) {
-		a, _ := plan.Nth(p, uint64(10+index))
-		z.Addrs = append(z.Addrs, plan.With(a, p))
-	}
+	z := &Zone{Name: fmt.Sprint("n", index), box: b, index: index, Addrs: b.nodeAddrs(index), daemons: map[string]*daemon{}}
+	b.Zones = append(b.Zones, z)
 	z.MAC = plan.MAC(z.Addrs[0].Addr())
+	for _, c := range b.Network.ClusterSubnets {
+		z.Subnets = append(z.Subnets, netip.PrefixFrom(nthSubnet(c.Prefix.Addr(), c.HostLength, index), c.HostLength))
+	}
 	z.dir = filepath.Join(b.dir, z.Name)
 	if err := os.Mkdir(z.dir, 0o700); err != nil {
 		b.t.Fatal(err)
@@ -61,62 +63,43 @@ func (b *Box) newZone(index int) *Zone {
 	z.makeNIC()
 	z.startOVS()
 	z.startOVN()
-	z.Node = z.node()
-	return z
+	z.makeNode(z.startAgent())
 }
 
-// makeNIC connects the node with the fabric. eth0 belongs to Open vSwitch alone: its
-// userspace datapath reads copies of the frames, so the kernel's own stack must not answer
-// them, too.
+// nodeAddrs are the addresses of a node on the underlay.
+func (b *Box) nodeAddrs(index int) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range b.prefixes(underlay) {
+		a, _ := plan.Nth(p, uint64(10+index))
+		out = append(out, plan.With(a, p))
+	}
+	return out
+}
+
+// makeNIC connects the node with the fabric, as a distribution would set it up.
 func (z *Zone) makeNIC() {
 	z.box.t.Helper()
 	b := z.box
-	b.sysctl(z.NS, "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0",
-		"net.ipv4.conf.default.rp_filter=0",
-		// Without this the node answers ARP for the management port on pods' interfaces.
-		"net.ipv4.conf.all.arp_ignore=1")
 	b.ip(b.fabric, "link add "+z.Name+" type veth peer name eth0 netns "+z.NS)
 	b.ip(b.fabric, "link set "+z.Name+" master fabric up")
 	b.ip(z.NS, "link set eth0 address "+z.MAC+" up")
-	b.in(z.NS, `table netdev box {
-	chain eth0 {
-		type filter hook ingress device "eth0" priority -500; policy drop;
+	for _, a := range z.Addrs {
+		b.ip(z.NS, "addr add "+a.String()+" dev eth0"+nodad(a.Addr()))
 	}
-}`, "nft", "-f", "-")
+	for _, r := range b.ofFamily(routers) {
+		b.ip(z.NS, "route add default via "+r.String())
+	}
 }
 
+// startOVS starts an Open vSwitch that knows who it is and nothing else.
 func (z *Zone) startOVS() {
 	z.box.t.Helper()
 	z.startDatabase("db", "vswitch")
-	ids := map[string]string{
-		"system-id": z.chassis(), "hostname": z.Name,
-		"ovn-remote": z.socket("sb"), "ovn-encap-type": "geneve", "ovn-encap-ip": z.Addrs[0].Addr().String(),
-		"ovn-bridge-datapath-type": "netdev", "ovn-bridge-mappings": names.PhysicalNetwork + ":br-ex",
-		"ovn-monitor-all": "true", "ovn-is-interconn": "true", "ovn-openflow-probe-interval": "0",
-	}
-	set := []string{"--no-wait", "init", "--", "set", "Open_vSwitch", ".",
+	z.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".", fmt.Sprintf("external_ids:system-id=%q", z.chassis()),
 		"other_config:n-handler-threads=1", "other_config:n-revalidator-threads=1",
-		// Pods' packets come without checksums, as from any veth.
-		"other_config:userspace-tso-enable=true"}
-	for k, v := range ids {
-		set = append(set, fmt.Sprintf("external_ids:%s=%q", k, v))
-	}
-	z.vsctl(set...)
+		// Read at the start only: pods' packets come without checksums, as from any veth.
+		"other_config:userspace-tso-enable=true")
 	z.start("ovs-vswitchd", "", z.socket("db"), "--pidfile="+filepath.Join(z.dir, "ovs-vswitchd.pid"))
-	z.vsctl("add-br", "br-ex", "--", "set", "bridge", "br-ex", "datapath_type=netdev", "fail-mode=standalone",
-		fmt.Sprintf("other_config:hwaddr=%q", z.MAC), "--", "add-port", "br-ex", "eth0")
-	// Until the bridge has its flows: OVN's announcements have the host's MAC and must not
-	// move it to the patch port.
-	z.Run("ovs-ofctl", "add-flow", "br-ex", "priority=5,dl_dst="+z.MAC+",actions=LOCAL")
-	for i, a := range z.Addrs {
-		z.box.ip(z.NS, "addr add "+a.String()+" dev br-ex"+nodad(a.Addr()))
-		if i == 0 {
-			z.box.ip(z.NS, "link set br-ex up")
-		}
-	}
-	for _, r := range z.box.ofFamily(routers) {
-		z.box.ip(z.NS, "route add default via "+r.String())
-	}
 }
 
 func (z *Zone) startOVN() {
@@ -149,32 +132,30 @@ func (z *Zone) open(db string, d *ovn.Database, tables ...string) *ovn.DB {
 
 func (z *Zone) chassis() string { return "chassis-" + z.Name }
 
-// node is the Node object as the controller and the node's agent would leave it.
-func (z *Zone) node() *corev1.Node {
+// makeNode makes the Node object as the controller and the node's agent leave it.
+func (z *Zone) makeNode(f host.Facts) {
 	z.box.t.Helper()
 	n := &z.box.Network
 	id := z.index + plan.FirstNodeID - 1
-	for _, c := range n.ClusterSubnets {
-		z.Subnets = append(z.Subnets, netip.PrefixFrom(nthSubnet(c.Prefix.Addr(), c.HostLength, z.index), c.HostLength))
-	}
 	transit, err := plan.Transit(n.OfFamilies(n.TransitSubnets), id)
 	if err != nil {
 		z.box.t.Fatal(err)
 	}
+	g := f.Gateway(z.Name, n.GatewayMode)
 	a := map[string]string{}
 	annotation.NodeID.Put(a, id)
 	annotation.NodeSubnets.Put(a, map[string][]netip.Prefix{world.DefaultNetwork: z.Subnets})
 	annotation.NodeTransit.Put(a, transit)
-	annotation.NodeChassisID.Put(a, z.chassis())
-	annotation.NodePrimaryAddrs.Put(a, z.Addrs)
-	annotation.NodeHostAddrs.Put(a, z.Addrs)
-	annotation.NodeEncapIPs.Put(a, []netip.Addr{z.Addrs[0].Addr()})
-	annotation.GatewayMTUSupport.Put(a, false)
+	annotation.NodeChassisID.Put(a, f.ChassisID)
+	annotation.NodePrimaryAddrs.Put(a, f.Primary)
+	annotation.NodeHostAddrs.Put(a, f.HostAddrs)
+	annotation.NodeEncapIPs.Put(a, f.EncapIPs)
+	annotation.GatewayMTUSupport.Put(a, !f.NoGatewayMTU)
 	annotation.L3Gateway.Put(a, annotation.Gateway{
-		Mode: string(z.box.options.Mode), BridgeID: "br-ex", InterfaceID: z.localnet(), MAC: z.MAC,
-		Addresses: z.Addrs, NextHops: z.box.ofFamily(routers),
+		Mode: string(g.Mode), BridgeID: g.BridgeID, InterfaceID: g.InterfaceID, MAC: g.MAC,
+		Addresses: g.Addresses, NextHops: g.NextHops, VLAN: g.VLAN, NodePort: g.NodePort,
 	})
-	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: z.Name, UID: types.UID("uid-" + z.Name), Annotations: a}}
+	z.Node = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: z.Name, UID: types.UID("uid-" + z.Name), Annotations: a}}
 }
 
 // nthSubnet is the first address of the n-th block of that length from base on.
@@ -185,11 +166,8 @@ func nthSubnet(base netip.Addr, length, n int) netip.Addr {
 	return a
 }
 
-func (z *Zone) localnet() string { return "br-ex_" + z.Name }
-
-// Program starts the engine with the features, on a world of all the box's nodes, and
-// waits until ovn-controller has done what follows.
-func (z *Zone) Program(features ...feature.Feature) {
+// program starts the engine with the features, on a world of all the box's nodes.
+func (z *Zone) program(features []feature.Feature) {
 	z.box.t.Helper()
 	z.World = world.New(world.Config{LocalNode: z.Name, Networks: []world.Network{z.box.Network}})
 	z.startEngine(features, func() {
@@ -197,7 +175,6 @@ func (z *Zone) Program(features ...feature.Feature) {
 			z.World.SetNode(world.FromNode(other.Node))
 		}
 	})
-	z.Sync()
 }
 
 // Restart starts another engine in place of the zone's, on the same objects: what a
@@ -237,13 +214,12 @@ func (z *Zone) startEngine(features []feature.Feature, fill func()) {
 		defer close(z.halted)
 		z.Engine.Run(ctx) //nolint:errcheck // ends with its context
 	}()
-	timeout, stop := context.WithTimeout(z.box.ctx, Patience)
-	defer stop()
-	select {
-	case <-z.Engine.Synced():
-	case <-timeout.Done():
-		z.box.t.Fatalf("%s: the databases did not come in sync", z.Name)
-	}
+	z.await("the databases", func(ctx context.Context) {
+		select {
+		case <-z.Engine.Synced():
+		case <-ctx.Done():
+		}
+	})
 }
 
 // Sync waits until northd and ovn-controller have done all that NB asks for.
@@ -267,20 +243,12 @@ func (z *Zone) stop() {
 			db.Close()
 		}
 	}
+	if z.agent != nil {
+		z.agent.kill()
+	}
 	for _, d := range z.daemons {
 		d.kill()
 	}
-}
-
-// Port is the OpenFlow number of an interface.
-func (z *Zone) Port(name string) int {
-	z.box.t.Helper()
-	z.vsctl("wait-until", "Interface", name, "ofport>0")
-	n, err := strconv.Atoi(strings.TrimSpace(z.vsctl("get", "Interface", name, "ofport")))
-	if err != nil {
-		z.box.t.Fatal(err)
-	}
-	return n
 }
 
 // Log is what a daemon has logged.
