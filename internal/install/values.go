@@ -10,6 +10,8 @@ import (
 
 	"helm.sh/helm/v4/pkg/strvals"
 	"sigs.k8s.io/yaml"
+
+	embedded "github.com/ovnkctl/ovnkctl/deploy/helm"
 )
 
 // Values are settings of the chart, in the ways that Helm takes them. Later ones win:
@@ -138,4 +140,9 @@ func text(v any) string {
 		return s
 	}
 	return fmt.Sprint(v)
+}
+
+// DefaultValues are all settings with their explanations, as a values file.
+func DefaultValues() ([]byte, error) {
+	return embedded.Files.ReadFile(embedded.ChartDir + "/values.yaml")
 }

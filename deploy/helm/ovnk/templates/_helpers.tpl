@@ -88,26 +88,33 @@ readinessProbe:
   timeoutSeconds: 5
 {{- end }}
 
-{{/* Probes of a daemon behind `ovnkctl run`: dict name. Each one starts a process, so
-they are rare; a slow answer on a loaded node is no reason to interrupt its traffic. */}}
-{{- define "ovnk.daemonProbes" -}}
+{{/* Probes of a daemon behind `ovnkctl run`, and its end. Each probe starts a process, so
+they are rare; a slow answer on a loaded node is no reason to interrupt its traffic. The
+first process of a container cannot die of a signal's default action, so it is asked to
+exit: flows and the data path stay. */}}
+{{- define "ovnk.daemonLife" -}}
+# Started is ready for the first time: to wait for another daemon is no reason to restart.
 startupProbe:
   exec:
-    command: [/usr/bin/ovnkctl, run, probe, {{ . }}, --config=/etc/ovnkctl/config.yaml]
+    command: [/usr/bin/ovnkctl, run, probe, {{ . }}, --timeout=5s, --config=/etc/ovnkctl/config.yaml]
   periodSeconds: 2
-  timeoutSeconds: 10
-  failureThreshold: 150
+  timeoutSeconds: 15
+  failureThreshold: 1800
 readinessProbe:
   exec:
-    command: [/usr/bin/ovnkctl, run, probe, {{ . }}, --config=/etc/ovnkctl/config.yaml]
+    command: [/usr/bin/ovnkctl, run, probe, {{ . }}, --timeout=5s, --config=/etc/ovnkctl/config.yaml]
   periodSeconds: 30
   timeoutSeconds: 15
 livenessProbe:
   exec:
-    command: [/usr/bin/ovnkctl, run, probe, {{ . }}, --config=/etc/ovnkctl/config.yaml]
+    command: [/usr/bin/ovnkctl, run, probe, {{ . }}, --liveness, --config=/etc/ovnkctl/config.yaml]
   periodSeconds: 60
   timeoutSeconds: 30
   failureThreshold: 5
+lifecycle:
+  preStop:
+    exec:
+      command: [/usr/bin/ovnkctl, run, stop, {{ . }}, --config=/etc/ovnkctl/config.yaml]
 {{- end }}
 
 {{/* A process of root without any capability: files and sockets of root are all it needs. */}}
