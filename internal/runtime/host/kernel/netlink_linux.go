@@ -20,8 +20,8 @@ const dumpTries = 5
 
 // Netlink is the network stack of the process's network namespace.
 type Netlink struct {
-	h       *netlink.Handle
-	procSys string
+	h      *netlink.Handle
+	sysNet string // where the sysctls below net/ are
 
 	mu      sync.Mutex
 	indexes map[string]int // of the links seen last, for Watch
@@ -33,7 +33,26 @@ func NewNetlink() (*Netlink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	return &Netlink{h: h, procSys: "/proc/sys", indexes: map[string]int{}}, nil
+	return &Netlink{h: h, sysNet: sysctlsOfNet(), indexes: map[string]int{}}, nil
+}
+
+// hostSysNet is where the chart mounts the host's /proc/sys/net: container runtimes mount
+// a container's own read-only. It shows the network namespace of who looks, as all of them.
+const hostSysNet = "/host/proc/sys/net"
+
+func sysctlsOfNet() string {
+	if stat, err := os.Stat(hostSysNet); err == nil && stat.IsDir() {
+		return hostSysNet
+	}
+	return "/proc/sys/net"
+}
+
+// sysctl is the file of a key, for example net/ipv4/ip_forward.
+func (n *Netlink) sysctl(key string) string {
+	if below, ok := strings.CutPrefix(key, "net/"); ok {
+		return filepath.Join(n.sysNet, below)
+	}
+	return filepath.Join("/proc/sys", key)
 }
 
 // Close gives back the sockets.
@@ -145,7 +164,7 @@ func dump[T any](ctx context.Context, what string, read func() ([]T, error)) ([]
 // Sysctl reads one sysctl; ok is false where the kernel has none of that name, as for a
 // device that is gone.
 func (n *Netlink) Sysctl(key string) (value string, ok bool, err error) {
-	b, err := os.ReadFile(filepath.Join(n.procSys, key))
+	b, err := os.ReadFile(n.sysctl(key))
 	if errors.Is(err, os.ErrNotExist) {
 		return "", false, nil
 	}
@@ -166,7 +185,7 @@ func (n *Netlink) Apply(_ context.Context, c Change) error {
 func (n *Netlink) apply(c Change) error {
 	switch c := c.(type) {
 	case SetSysctl:
-		return os.WriteFile(filepath.Join(n.procSys, c.Key), []byte(c.Value), 0)
+		return os.WriteFile(n.sysctl(c.Key), []byte(c.Value), 0)
 	case SetMTU:
 		return n.onLink(c.Dev, func(l netlink.Link) error { return n.h.LinkSetMTU(l, c.MTU) })
 	case SetUp:
