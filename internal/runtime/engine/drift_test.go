@@ -294,6 +294,7 @@ func TestLeftovers(t *testing.T) {
 	w.MarkSynced()
 	f.run().sync()
 	f.holds(
+		"group set[]",
 		"port default_maker[m] [ovnkctl.io/owner=ports/default/maker ovnkctl.io/row=port pod=true]",
 		"port default_web[1] [ovnkctl.io/owner=ports/default/web ovnkctl.io/row=port pod=true]",
 		"port foreign[] []",

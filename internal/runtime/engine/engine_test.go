@@ -43,9 +43,10 @@ func (switches) Desired(v world.View, k feature.Key) (out feature.Output, reason
 //	address           the port's address
 //	called            the port's name, when it is not to be the pod's
 //	bad               a reference that the database refuses
-//	sets              address sets that the pod makes
+//	sets              address sets and port groups that the pod makes
 //	in, shared        address sets that it puts the element "shared" into
 //	groups            port groups that it puts its port into
+//	member            a port group of its own with its port
 //	mac               a router with a port and a row that cannot carry an owner
 //	option, value     an entry of other_config of its switch and of NB_Global's options
 type ports struct{}
@@ -89,9 +90,14 @@ func (ports) Desired(v world.View, k feature.Key) (out feature.Output, reasons [
 	}
 	for _, set := range strings.Fields(p.Labels["sets"]) {
 		out.NB.Add("set/"+set, &nb.AddressSet{Name: set})
+		out.NB.Add("group/"+set, &nb.PortGroup{Name: set})
 	}
 	for _, set := range strings.Fields(p.Labels["in"]) {
 		out.NB.Members = append(out.NB.Members, rows.Member{Parent: rows.Target{Table: nb.AddressSetTable, Name: set}, Column: "addresses", Value: p.Labels["shared"]})
+	}
+	if p.Labels["member"] != "" { // a group of its own, which others could join
+		out.NB.Add("group", &nb.PortGroup{Name: "of-" + p.Name})
+		out.NB.Members = append(out.NB.Members, rows.Member{Parent: rows.Target{Table: nb.PortGroupTable, Name: "of-" + p.Name}, Column: "ports", Value: ref})
 	}
 	for _, group := range strings.Fields(p.Labels["groups"]) {
 		out.NB.Members = append(out.NB.Members, rows.Member{Parent: rows.Target{Table: nb.PortGroupTable, Name: group}, Column: "ports", Value: ref})

@@ -74,6 +74,16 @@ func (f *fixture) run() *fixture {
 	return f
 }
 
+// close ends the engine and its connection before the test ends.
+func (f *fixture) close() {
+	if f.stop != nil {
+		f.stop()
+	}
+	f.nb.Close()
+}
+
+func key(name string) feature.Key { return feature.ParseKey(name) }
+
 // start runs an engine on a world that is complete.
 func start(t testing.TB, s *ovntest.Server, w *world.Store, more ...func(*engine.Config)) *fixture {
 	t.Helper()
@@ -86,7 +96,7 @@ func start(t testing.TB, s *ovntest.Server, w *world.Store, more ...func(*engine
 // restart stops the engine and starts another one, on a world of the same content.
 func (f *fixture) restart(s *ovntest.Server) *fixture {
 	f.t.Helper()
-	f.stop()
+	f.close()
 	w := newWorld()
 	g := prepare(f.t, s, w)
 	f.world.Read(func(v world.View) {
