@@ -110,17 +110,21 @@ func (c *cache) put(t *Table, uuid string, m model.Model) (Change, bool) {
 	change := Change{Table: t, UUID: uuid, Old: r.Model, New: m}
 	for _, col := range t.Columns {
 		was, now := r.Value(col), col.Value(m)
-		if EqualValues(was, now) {
-			continue
-		}
-		change.Columns = change.Columns.With(col)
 		if set, ok := now.(*[]string); ok {
 			added, removed := Difference(*was.(*[]string), *set)
+			if len(added)+len(removed) == 0 {
+				continue
+			}
+			change.Columns = change.Columns.With(col)
 			change.Sets = append(change.Sets, SetChange{col, added, removed})
 			r.reindex(col, *set, added, removed)
 			c.link(r, col, added, removed)
 			continue
 		}
+		if EqualValues(was, now) {
+			continue
+		}
+		change.Columns = change.Columns.With(col)
 		c.link(r, col, elements(col, m), elements(col, r.Model))
 	}
 	if change.Columns == 0 {
@@ -273,9 +277,10 @@ func (r *Row) reindex(c *Column, now, added, removed []string) {
 	}
 }
 
-// Difference tells which elements b has and a has not, and the reverse. Sets that differ
-// in few elements share a long beginning and end, which is not looked at twice.
-func Difference(a, b []string) (added, removed []string) {
+// Difference tells which elements b has and a has not, and the reverse; neither repeats an
+// element. Two versions of a large set have most elements in the same places, and these
+// are not looked at twice.
+func Difference[T comparable](a, b []T) (added, removed []T) {
 	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
 		a, b = a[1:], b[1:]
 	}
@@ -285,21 +290,29 @@ func Difference(a, b []string) (added, removed []string) {
 	if len(a) == 0 || len(b) == 0 {
 		return b, a
 	}
-	in := make(map[string]bool, len(a))
-	for _, v := range a {
-		in[v] = true
-	}
-	for _, v := range b {
-		if in[v] {
-			in[v] = false
-		} else {
-			added = append(added, v)
+	for i := range max(len(a), len(b)) {
+		switch {
+		case i >= len(a):
+			added = append(added, b[i])
+		case i >= len(b):
+			removed = append(removed, a[i])
+		case a[i] != b[i]:
+			added, removed = append(added, b[i]), append(removed, a[i])
 		}
 	}
-	for _, v := range a {
-		if in[v] {
-			removed = append(removed, v)
-		}
+	// An element that only moved is in both.
+	in := make(map[T]struct{}, len(removed))
+	for _, v := range removed {
+		in[v] = struct{}{}
 	}
+	moved := map[T]struct{}{}
+	added = slices.DeleteFunc(added, func(v T) bool {
+		_, ok := in[v]
+		if ok {
+			moved[v] = struct{}{}
+		}
+		return ok
+	})
+	removed = slices.DeleteFunc(removed, func(v T) bool { _, ok := moved[v]; return ok })
 	return added, removed
 }

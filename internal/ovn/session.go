@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	libcache "github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -207,32 +208,81 @@ func (db *DB) settle(ctx context.Context, c client.Client, ops []ovsdb.Operation
 		if op.Op == ovsdb.OperationInsert {
 			uuid, ok = results[i].UUID.GoUUID, true
 		}
-		t := db.cfg.Database.tables[op.Table]
-		if _, watched := db.watched[t]; !ok || !watched {
-			continue
+		if ok {
+			db.await(a, theirs, db.cfg.Database.tables[op.Table], uuid)
 		}
-		var want model.Model
-		if m := theirs.Table(op.Table).Row(uuid); m != nil {
-			want = t.native(m)
-		}
-		if r := db.cache.rows[uuid]; !sameRow(t, r, want) {
-			a.rows[uuid] = want
+		for _, child := range unreferenced(op) {
+			if r := db.cache.rows[child]; r != nil {
+				db.await(a, theirs, r.Table, child)
+			}
 		}
 	}
 	for uuid := range a.rows {
 		db.awaited[uuid] = append(db.awaited[uuid], a)
 	}
 	a.left = len(a.rows)
+	late := a.left > 0
 	db.mu.Unlock()
-	if a.left == 0 {
+	if !late {
 		return nil
 	}
 	select {
 	case err := <-a.done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for uuid := range a.rows {
+		drop(db.awaited, uuid, func(o *awaited) bool { return o == a })
+	}
+	return ctx.Err()
+}
+
+// await notes a row whose present content our cache has not heard of; with a row that is
+// gone go those that lived by it. It is called with mu held.
+func (db *DB) await(a *awaited, theirs *libcache.TableCache, t *Table, uuid string) {
+	if _, watched := db.watched[t]; !watched {
+		return
+	}
+	if _, known := a.rows[uuid]; known {
+		return
+	}
+	var want model.Model
+	if m := theirs.Table(t.Name).Row(uuid); m != nil {
+		want = t.native(m)
+	}
+	r := db.cache.rows[uuid]
+	if sameRow(t, r, want) {
+		return
+	}
+	a.rows[uuid] = want
+	if r == nil || want != nil {
+		return
+	}
+	for _, c := range t.Columns {
+		for _, child := range elements(c, r.Model) {
+			db.await(a, theirs, c.Ref, child)
+		}
+	}
+}
+
+// unreferenced are the elements that an operation takes out of sets: where they are rows,
+// these may have gone.
+func unreferenced(op ovsdb.Operation) []string {
+	var out []string
+	for _, m := range op.Mutations {
+		set, ok := m.Value.(ovsdb.OvsSet)
+		if m.Mutator != ovsdb.MutateOperationDelete || !ok {
+			continue
+		}
+		for _, v := range set.GoSet {
+			if u, ok := v.(ovsdb.UUID); ok {
+				out = append(out, u.GoUUID)
+			}
+		}
+	}
+	return out
 }
 
 func sameRow(t *Table, r *Row, want model.Model) bool {
@@ -242,9 +292,14 @@ func sameRow(t *Table, r *Row, want model.Model) bool {
 	return t.equal(r.Model, want)
 }
 
+// equal compares two versions of a row that have been in the database.
 func (t *Table) equal(a, b model.Model) bool {
 	for _, c := range t.Columns {
-		if !EqualValues(c.Value(a), c.Value(b)) {
+		x, y := c.Value(a), c.Value(b)
+		if p, ok := x.(*[]string); ok && len(*p) != len(*y.(*[]string)) {
+			return false
+		}
+		if !EqualValues(x, y) {
 			return false
 		}
 	}

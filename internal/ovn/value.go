@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"slices"
 
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -64,36 +63,29 @@ func equalOptional[T comparable](a, b *T) bool {
 	return *a == *b
 }
 
-// equalSets ignores order and repetition.
+// equalSets ignores order, and repetition of elements on one side: in a database there is
+// none, what a feature wants may have some.
 func equalSets[T comparable](a, b []T) bool {
-	if slices.Equal(a, b) {
-		return true
+	if len(a) == len(b) {
+		added, removed := Difference(a, b)
+		return len(added)+len(removed) == 0
 	}
-	const small = 16
-	if len(a) <= small && len(b) <= small {
-		return subset(a, b) && subset(b, a)
-	}
-	in := make(map[T]struct{}, len(a))
+	in := make(map[T]bool, len(a))
 	for _, v := range a {
-		in[v] = struct{}{}
+		in[v] = false
 	}
-	seen := make(map[T]struct{}, len(in))
+	seen := 0
 	for _, v := range b {
-		if _, ok := in[v]; !ok {
+		was, ok := in[v]
+		if !ok {
 			return false
 		}
-		seen[v] = struct{}{}
-	}
-	return len(seen) == len(in)
-}
-
-func subset[T comparable](a, b []T) bool {
-	for _, v := range a {
-		if !slices.Contains(b, v) {
-			return false
+		if !was {
+			in[v] = true
+			seen++
 		}
 	}
-	return true
+	return seen == len(in)
 }
 
 // EmptyValue tells whether the value is what OVSDB takes for a column left out of an
