@@ -37,7 +37,7 @@ type Client struct {
 
 // State reads the cache.
 func (c *Client) State(context.Context) (*State, error) {
-	if !c.DB.Online() {
+	if c.DB == nil || !c.DB.Online() {
 		return nil, ErrNotConnected
 	}
 	root, ok := ovn.Find[vswitch.OpenvSwitch](c.DB, "")
