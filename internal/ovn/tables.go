@@ -35,7 +35,7 @@ var columnRoles = map[string]map[string]Role{
 		"options": Shared,
 	},
 	"Logical_Switch_Port": {
-		"up": Theirs, "dynamic_addresses": Theirs, "options": Shared, "mirror_rules": Shared,
+		"up": Theirs, "dynamic_addresses": Theirs, "tag": Theirs, "options": Shared, "mirror_rules": Shared,
 	},
 	"Logical_Router_Port": {"status": Theirs, "gateway_chassis": Collected, "options": Shared},
 	"Port_Group":          {"ports": Collected, "acls": Collected},

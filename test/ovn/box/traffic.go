@@ -72,7 +72,7 @@ func serveTCP(l net.Listener) {
 			// Read up to the client's end, then answer: a large request proves the path MTU.
 			n, err := io.Copy(io.Discard, c)
 			if err == nil {
-				fmt.Fprintf(c, "%s %d", hostOf(c.RemoteAddr()), n) //nolint:errcheck // the client sees it
+				fmt.Fprintf(c, "%s %d", client(c.RemoteAddr()), n) //nolint:errcheck // the client sees it
 			}
 		}()
 	}
@@ -85,16 +85,17 @@ func serveUDP(c net.PacketConn) {
 		if err != nil {
 			return
 		}
-		c.WriteTo(fmt.Appendf(nil, "%s %d", hostOf(from), n), from) //nolint:errcheck // the client sees it
+		c.WriteTo(fmt.Appendf(nil, "%s %d", client(from), n), from) //nolint:errcheck // the client sees it
 	}
 }
 
-func hostOf(a net.Addr) netip.Addr {
+// client is the other end of a connection, IPv4 as IPv4.
+func client(a net.Addr) netip.AddrPort {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
-		return netip.Addr{}
+		return netip.AddrPort{}
 	}
-	return ap.Addr().Unmap()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // bulk is how many bytes a TCP request has: some hundred full segments.
@@ -105,20 +106,32 @@ type Request struct {
 	From    string // namespace
 	Network string // "tcp" or "udp"
 	To      netip.AddrPort
+	// Port is the client's own port; any when zero.
+	Port int
 	// Timeout is ten seconds when zero.
 	Timeout time.Duration
 }
 
 // Do makes the request.
-func (r Request) Do(ctx context.Context) (seen netip.Addr, err error) {
+func (r Request) Do(ctx context.Context) (seen netip.AddrPort, err error) {
 	timeout := r.Timeout
 	if timeout == 0 {
 		timeout = packetPatience
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := netspace.Dialer(r.From)(ctx, r.Network, r.To.String())
-	if err != nil {
+	dialer := net.Dialer{FallbackDelay: -1} // one address, dialled on this thread
+	switch {
+	case r.Port != 0 && r.Network == "tcp":
+		dialer.LocalAddr = &net.TCPAddr{Port: r.Port}
+	case r.Port != 0:
+		dialer.LocalAddr = &net.UDPAddr{Port: r.Port}
+	}
+	var c net.Conn
+	if err := netspace.Do(r.From, func() (err error) {
+		c, err = dialer.DialContext(ctx, r.Network, r.To.String())
+		return err
+	}); err != nil {
 		return seen, err
 	}
 	defer c.Close() //nolint:errcheck // the answer is here
@@ -151,7 +164,7 @@ func (r Request) Do(ctx context.Context) (seen netip.Addr, err error) {
 	if got != size {
 		return seen, fmt.Errorf("the server got %d of %d bytes", got, size)
 	}
-	return netip.ParseAddr(text)
+	return netip.ParseAddrPort(text)
 }
 
 // Check makes the request and checks the address that the server saw.
@@ -160,8 +173,8 @@ func (r Request) Check(t testing.TB, want netip.Addr) {
 	seen, err := r.Do(t.Context())
 	if err != nil {
 		t.Errorf("%s %s → %s: %v", r.Network, r.From, r.To, err)
-	} else if seen != want {
-		t.Errorf("%s %s → %s: the server saw %s, want %s", r.Network, r.From, r.To, seen, want)
+	} else if seen.Addr() != want {
+		t.Errorf("%s %s → %s: the server saw %s, want %s", r.Network, r.From, r.To, seen.Addr(), want)
 	}
 }
 
