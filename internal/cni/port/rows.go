@@ -14,7 +14,6 @@ import (
 
 var (
 	bridges    = table(vswitch.BridgeTable)
-	ports      = table(vswitch.PortTable)
 	interfaces = table(vswitch.InterfaceTable)
 	qoses      = table(vswitch.QoSTable)
 	queues     = table(vswitch.QueueTable)

@@ -166,7 +166,7 @@ func TestSocketIsForRootAlone(t *testing.T) {
 			return
 		}
 		if read, err := unix.Read(fd, make([]byte, 1)); read != 0 && !errors.Is(err, unix.ECONNRESET) {
-			done <- fmt.Errorf("got an answer (%d, %v)", read, err)
+			done <- fmt.Errorf("got an answer: %d bytes, %w", read, err)
 			return
 		}
 		done <- nil

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,6 @@ import (
 type Netns struct {
 	Path string // /proc/<pid>/fd/<n>
 	file *os.File
-	once sync.Once
 }
 
 // New makes a network namespace, or skips the test if it does not run as root.
@@ -48,12 +46,9 @@ func New(t testing.TB) *Netns {
 		t.Fatalf("network namespace: %v", r.err)
 	}
 	n := &Netns{file: r.file, Path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.file.Fd())}
-	t.Cleanup(n.Destroy)
+	t.Cleanup(func() { _ = r.file.Close() })
 	return n
 }
-
-// Destroy gives the namespace up; it is gone as soon as nobody else holds it.
-func (n *Netns) Destroy() { n.once.Do(func() { _ = n.file.Close() }) }
 
 // Do runs f on a thread that is in the namespace.
 func (n *Netns) Do(t testing.TB, f func() error) {
