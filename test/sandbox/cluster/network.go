@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,7 +62,7 @@ func (s *Sandbox) network(ctx context.Context, client kubernetes.Interface) erro
 	if err != nil {
 		return err
 	}
-	if err := s.out.Do("ovnkctl install", func(*progress.Phase) error { return s.install(ctx, product.Tag) }); err != nil {
+	if err := s.out.Do("ovnkctl install", func(p *progress.Phase) error { return s.install(ctx, p, product.Tag) }); err != nil {
 		return err
 	}
 	if err := s.out.Do("nodes ready", func(p *progress.Phase) error { return waitReady(ctx, p, client) }); err != nil {
@@ -175,7 +176,7 @@ func (s *Sandbox) loadLast(ctx context.Context, nodes node.Config, name string) 
 	return load(ctx, nodes, name, product)
 }
 
-func (s *Sandbox) install(ctx context.Context, tag string) error {
+func (s *Sandbox) install(ctx context.Context, p *progress.Phase, tag string) error {
 	logPath := s.log("install")
 	log, err := os.Create(logPath)
 	if err != nil {
@@ -183,13 +184,15 @@ func (s *Sandbox) install(ctx context.Context, tag string) error {
 	}
 	defer log.Close() //nolint:errcheck // a log
 	cmd := exec.CommandContext(ctx, filepath.Join(s.Checkout, "bin/ovnkctl"), installArgs(s.plan(), s.state.GatewayMode, s.Kubeconfig(), tag)...)
-	cmd.Stdout, cmd.Stderr = log, log
+	out := io.MultiWriter(log, p.Lines())
+	cmd.Stdout, cmd.Stderr = out, out
 	// Ctrl-C must leave a release that can be upgraded: let the installer end by itself.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Run(); err != nil {
 		return progress.WithLog(fmt.Errorf("bin/ovnkctl install: %w", err), logPath)
 	}
+	p.Note("")
 	return nil
 }
 

@@ -43,6 +43,32 @@ func (p *Phase) Note(format string, args ...any) {
 	p.note = fmt.Sprintf(format, args...)
 }
 
+// Lines returns a writer that notes the last line written to it.
+func (p *Phase) Lines() io.Writer { return &lineNotes{phase: p} }
+
+type lineNotes struct {
+	phase   *Phase
+	partial string
+}
+
+// noteWidth keeps a running phase on one line of a common terminal.
+const noteWidth = 100
+
+func (l *lineNotes) Write(b []byte) (int, error) {
+	lines := strings.Split(l.partial+string(b), "\n")
+	l.partial = lines[len(lines)-1]
+	for i := len(lines) - 2; i >= 0; i-- {
+		if text := strings.TrimSpace(lines[i]); text != "" {
+			if len(text) > noteWidth {
+				text = text[:noteWidth] + "..."
+			}
+			l.phase.Note("%s", text)
+			break
+		}
+	}
+	return len(b), nil
+}
+
 // Do runs fn as a phase. Its error is named after the phase.
 func (l *Log) Do(name string, fn func(*Phase) error) error {
 	p := &Phase{log: l, name: name, begin: l.now()}

@@ -82,3 +82,25 @@ func TestExplainShowsTheEndOfTheLog(t *testing.T) {
 		t.Errorf("a plain error printed %q", out.String())
 	}
 }
+
+func TestLinesNotesTheLastWholeLine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		err := New(&out, false, time.Now).Do("install", func(p *Phase) error {
+			w := p.Lines()
+			for _, s := range []string{"first\nsec", "ond\n\n", strings.Repeat("x", 300)} {
+				if _, err := w.Write([]byte(s)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "[   0.0s] install                  done      0.0s  second\n"; out.String() != want {
+			t.Errorf("got %q, want %q", out.String(), want)
+		}
+	})
+}
