@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,6 +89,11 @@ type Zone struct {
 	ChassisID string
 	// RemoteNodes are the addresses of the other nodes.
 	RemoteNodes []netip.Addr
+}
+
+func (z Zone) equal(o Zone) bool {
+	return z.ChassisID == o.ChassisID && slices.Equal(z.Subnets, o.Subnets) &&
+		slices.Equal(z.InternalIPs, o.InternalIPs) && slices.Equal(z.RemoteNodes, o.RemoteNodes)
 }
 
 func (c Config) withDefaults() Config {

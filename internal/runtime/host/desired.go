@@ -88,7 +88,8 @@ func desiredNetwork(in input) network {
 }
 
 // ownAddrs are our addresses on the bridge: what the host's traffic to services comes
-// from. They must never be chosen as the source of anything else.
+// from. They must not be chosen as the source of anything else: the IPv6 one is
+// deprecated, and the IPv4 one must not be the first of the bridge.
 func (in input) ownAddrs() []kernel.Addr {
 	var out []kernel.Addr
 	for _, f := range in.families() {
@@ -99,9 +100,7 @@ func (in input) ownAddrs() []kernel.Addr {
 		own := kernel.Addr{
 			Dev: in.bridge(), Prefix: plan.With(a, p), Label: in.bridge(), Valid: kernel.Forever, Preferred: kernel.Forever,
 		}
-		if f == ipv4 {
-			own.Label, own.Scope = in.bridge(), kernel.ScopeLink
-		} else {
+		if f == ipv6 {
 			own.Label, own.NoDAD, own.Preferred = "", true, 0 // deprecated
 		}
 		out = append(out, own)

@@ -55,6 +55,7 @@ func diff(in input, h *have, read func(string) string, flows bool) changes {
 	d.sysctls(&d.out.build, guestSysctls(in, h.kernel))
 	d.links()
 	d.addresses()
+	d.connected()
 	d.routes()
 	d.neighbors()
 	attached := d.attachNIC()
@@ -135,12 +136,15 @@ func (d *differ) exists(dev string) bool {
 func (d *differ) managed() bool { return len(d.in.subnets()) > 0 }
 
 func (d *differ) addresses() {
+	own := d.in.ownAddrs()
 	for _, w := range d.want.addrs {
-		if d.exists(w.Dev) && !d.hasAddr(w) {
+		last := w.Prefix.Addr().Is4() && slices.ContainsFunc(own, w.Is)
+		if last && d.outOfOrder(w) {
+			d.out.build = append(d.out.build, kernel.DeleteAddr{Addr: w}, kernel.PutAddr{Addr: w})
+		} else if d.exists(w.Dev) && !d.hasAddr(w) {
 			d.out.build = append(d.out.build, kernel.PutAddr{Addr: w})
 		}
 	}
-	own := d.in.ownAddrs()
 	for _, a := range d.have.kernel.Addrs {
 		wanted := slices.ContainsFunc(d.want.addrs, a.Is)
 		foreign := a.Dev == ManagementPort && a.Global() && d.managed()
@@ -153,6 +157,17 @@ func (d *differ) addresses() {
 	for _, a := range own {
 		d.memory.Own = append(d.memory.Own, a.Prefix)
 	}
+}
+
+// outOfOrder tells whether our IPv4 address is there and is, or is about to be, before all
+// of the node's: the kernel takes the first as the source of what has no route with one,
+// multicast above all.
+func (d *differ) outOfOrder(own kernel.Addr) bool {
+	on := d.have.kernel.AddrsOf(own.Dev)
+	i := slices.IndexFunc(on, own.Is)
+	node := func(a kernel.Addr) bool { return a.Global() && a.Prefix.Addr().Is4() }
+	return i >= 0 && !slices.ContainsFunc(on[:i], node) &&
+		(slices.ContainsFunc(on[i:], node) || slices.ContainsFunc(d.in.uplink.addrs, node))
 }
 
 // hasAddr tells whether an address is there as it should be. Lifetimes are compared when
@@ -168,6 +183,23 @@ func (d *differ) hasAddr(w kernel.Addr) bool {
 	}
 	given := slices.ContainsFunc(d.in.uplink.nicAddrs, func(a kernel.Addr) bool { return a.Prefix == w.Prefix && a.Peer == w.Peer })
 	return !given || have.Leased() == w.Leased() && (!w.Leased() || near(int64(have.Valid), int64(w.Valid)))
+}
+
+// connected puts back the routes that the kernel made for addresses and somebody flushed:
+// next hops are reached by them.
+func (d *differ) connected() {
+	routes := slices.Clone(d.have.kernel.Routes)
+	for _, a := range d.want.addrs {
+		r, ok := a.ConnectedRoute()
+		l, _ := d.have.kernel.Link(a.Dev)
+		there := slices.ContainsFunc(routes, func(o kernel.Route) bool {
+			return o.Dst == r.Dst && o.Protocol == kernel.ProtocolKernel && o.Uses(a.Dev) // one for all of a subnet
+		})
+		if ok && l.Up && d.have.kernel.HasAddr(a) && !there {
+			d.out.build = append(d.out.build, kernel.AppendRoute{Route: r})
+			routes = append(routes, r)
+		}
+	}
 }
 
 func (d *differ) routes() {

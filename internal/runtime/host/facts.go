@@ -119,7 +119,7 @@ func findNIC(c Config, h *have) (kernel.Link, error) {
 		}
 	case owned != "" && owned != name:
 		return kernel.Link{}, reason(CodeBadInterface,
-			"set gateway.interface to "+owned+", or run `ovnkctl node --cleanup` on this node to give its addresses back first",
+			"set gateway.interface to "+owned+", or run `ovnkctl node cleanup` on this node to give its addresses back first",
 			"gateway.interface is %s, but %s was built on %s", name, c.bridge(), owned)
 	}
 	l, ok := h.kernel.Link(name)

@@ -69,9 +69,12 @@ func New(c Config) *Reconciler {
 // it is left as it is.
 func (r *Reconciler) SetZone(z Zone) {
 	r.mu.Lock()
+	same := r.zone != nil && r.zone.equal(z)
 	r.zone = &z
 	r.mu.Unlock()
-	r.kick(scopeAll)
+	if !same {
+		r.kick(scopeState)
+	}
 }
 
 // kick asks for a pass. It does not block.

@@ -162,9 +162,8 @@ func TestReboot(t *testing.T) {
 	m.boot(t)
 	m.kernel.PutSysctl(bootID, "22222222-2222-2222-2222-222222222222")
 	m.do(t,
-		kernel.DeleteRoute{Route: default4("eth0", "172.30.0.1", 100)},
-		kernel.PutAddr{Addr: addr4("172.30.0.99/24", "eth0")},
 		kernel.DeleteAddr{Addr: addr4("172.30.0.11/24", "eth0")},
+		kernel.PutAddr{Addr: addr4("172.30.0.99/24", "eth0")},
 		kernel.AppendRoute{Route: default4("eth0", "172.30.0.254", 100)})
 	m.ovs.Change(func(*ovs.State) {})
 	r := m.reconciler(t)
@@ -222,6 +221,10 @@ func TestHeals(t *testing.T) {
 		},
 		"service route": func(t *testing.T, m *machine) { deleteRoute(t, m, "10.96.0.0/16") },
 		"pod route":     func(t *testing.T, m *machine) { deleteRoute(t, m, "fd00:10:244::/48") },
+		"connected route": func(t *testing.T, m *machine) {
+			r, _ := addr4("172.30.0.11/24", "br-ex").ConnectedRoute()
+			m.do(t, kernel.DeleteRoute{Route: r}, kernel.DeleteRoute{Route: default4("br-ex", "172.30.0.1", 100)})
+		},
 		"a route too many": func(t *testing.T, m *machine) {
 			m.do(t, kernel.AppendRoute{Route: route(netip.MustParsePrefix("10.111.0.0/16"), ManagementPort, netip.MustParseAddr("10.244.1.1"))})
 		},
@@ -274,6 +277,9 @@ func TestHeals(t *testing.T) {
 			}
 			if flows := m.flows.Flows("br-ex"); len(flows) < 20 {
 				t.Errorf("flows: %v", flows)
+			}
+			if own := prefixes(inFamily(ipv4, m.network().AddrsOf("br-ex"), func(a kernel.Addr) netip.Addr { return a.Prefix.Addr() })); own[len(own)-1] != "169.254.0.2/17" {
+				t.Errorf("our address is not the last of br-ex: %v", own)
 			}
 			m.quiet(t, r)
 		})

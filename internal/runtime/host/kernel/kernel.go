@@ -105,6 +105,19 @@ func (a Addr) Connected() netip.Prefix {
 	return a.Prefix.Masked()
 }
 
+// ConnectedRoute is the route that the kernel makes for the address; ok is false when it
+// makes none.
+func (a Addr) ConnectedRoute() (r Route, ok bool) {
+	dst := a.Connected()
+	r = Route{Table: TableMain, Dst: dst, Type: TypeUnicast, Protocol: ProtocolKernel, Hops: []Hop{{Dev: a.Dev}}}
+	if dst.Addr().Is4() {
+		r.Scope, r.Src = ScopeLink, a.Prefix.Addr()
+	} else {
+		r.Metric = ConnectedMetric6
+	}
+	return r, !a.NoPrefixRoute && !dst.IsSingleIP()
+}
+
 // Route is an entry of a routing table.
 type Route struct {
 	Table    int          `json:"table"`

@@ -14,9 +14,10 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/kernel"
 )
 
-// Fake is a network stack in memory. Addresses bring and take their connected route,
-// the last IPv4 address of a link takes all IPv4 routes of it, disable_ipv6 takes the
-// IPv6 addresses, and a route needs a next hop that is on the link.
+// Fake is a network stack in memory. Addresses bring and take their connected route, the
+// first IPv4 address of a subnet takes the others of it, the last one of a link takes all
+// IPv4 routes of the link, disable_ipv6 takes the IPv6 addresses, and a route needs a next
+// hop that is on the link.
 type Fake struct {
 	mu       sync.Mutex
 	state    kernel.State
@@ -257,8 +258,10 @@ func (f *Fake) setUp(dev string) error {
 
 // connect adds the route that follows from an address.
 func (f *Fake) connect(a kernel.Addr) {
-	if !a.NoPrefixRoute && a.Connected().Bits() < a.Prefix.Addr().BitLen() {
-		f.state.Routes = append(f.state.Routes, connected(a))
+	if r, ok := a.ConnectedRoute(); ok && !slices.ContainsFunc(f.state.Routes, func(o kernel.Route) bool {
+		return o.Dst == r.Dst && o.Protocol == kernel.ProtocolKernel && o.Uses(a.Dev)
+	}) {
+		f.state.Routes = append(f.state.Routes, r)
 	}
 }
 
@@ -301,33 +304,26 @@ func (f *Fake) putAddr(a kernel.Addr) error {
 	return nil
 }
 
-func connected(a kernel.Addr) kernel.Route {
-	r := kernel.Route{
-		Table: kernel.TableMain, Dst: a.Connected(), Type: kernel.TypeUnicast, Protocol: kernel.ProtocolKernel,
-		Hops: []kernel.Hop{{Dev: a.Dev}},
-	}
-	if a.Prefix.Addr().Is4() {
-		r.Scope, r.Src = kernel.ScopeLink, a.Prefix.Addr()
-	} else {
-		r.Metric = kernel.ConnectedMetric6
-	}
-	return r
-}
-
 func (f *Fake) deleteAddr(a kernel.Addr) {
 	i := slices.IndexFunc(f.state.Addrs, a.Is)
 	if i < 0 {
 		return
 	}
 	a = f.state.Addrs[i]
-	f.state.Addrs = slices.Delete(f.state.Addrs, i, i+1)
-	if !a.NoPrefixRoute {
-		f.state.Routes = slices.DeleteFunc(f.state.Routes, connected(a).Is)
-	}
 	is4 := a.Prefix.Addr().Is4()
+	subnet := func(b kernel.Addr) bool { return b.Dev == a.Dev && b.Connected() == a.Connected() }
+	primary := slices.IndexFunc(f.state.Addrs, subnet) == i
+	f.state.Addrs = slices.Delete(f.state.Addrs, i, i+1)
+	if is4 && primary { // as without promote_secondaries
+		f.state.Addrs = slices.DeleteFunc(f.state.Addrs, subnet)
+	}
+	if r, ok := a.ConnectedRoute(); ok && !slices.ContainsFunc(f.state.Addrs, subnet) {
+		f.state.Routes = slices.DeleteFunc(f.state.Routes, r.Is)
+	}
 	last := !slices.ContainsFunc(f.state.Addrs, func(b kernel.Addr) bool { return b.Dev == a.Dev && b.Prefix.Addr().Is4() })
 	f.state.Routes = slices.DeleteFunc(f.state.Routes, func(r kernel.Route) bool {
-		return is4 && last && r.Uses(a.Dev) && r.Dst.Addr().Is4() || r.Src == a.Prefix.Addr() && !f.local(r.Src)
+		others := slices.ContainsFunc(r.Hops, func(h kernel.Hop) bool { return h.Dev != a.Dev })
+		return is4 && last && r.Uses(a.Dev) && !others && r.Dst.Addr().Is4() || r.Src == a.Prefix.Addr() && !f.local(r.Src)
 	})
 }
 
