@@ -11,8 +11,17 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/ovn/vswitch"
 )
 
-// Tables are the tables that the database's connection must watch.
-var Tables = []string{vswitch.BridgeTable, vswitch.PortTable, vswitch.InterfaceTable, vswitch.QoSTable, vswitch.QueueTable}
+// Columns are the tables that the database's connection must watch, and the columns that
+// are needed of them: vswitchd updates the statistics of every Interface every few seconds.
+func Columns() map[string][]string {
+	return map[string][]string{
+		vswitch.BridgeTable:    {"name", "ports"},
+		vswitch.PortTable:      {"name", "interfaces", "qos"},
+		vswitch.InterfaceTable: {"name", "external_ids", "ofport", "error", "ingress_policing_rate", "ingress_policing_burst"},
+		vswitch.QoSTable:       {"external_ids", "queues"},
+		vswitch.QueueTable:     {"external_ids"},
+	}
+}
 
 // Ports are the ports of the node's pods.
 type Ports struct {

@@ -20,11 +20,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ovnkctl/ovnkctl/internal/cni/port"
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/sb"
-	"github.com/ovnkctl/ovnkctl/internal/ovn/vswitch"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/engine"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/pods"
@@ -150,9 +150,9 @@ func (a *agent) start(ctx context.Context) error {
 func (a *agent) connect(ctx context.Context) error {
 	metrics := ovn.NewMetrics(a.Registry)
 	local := ovs.Columns()
-	local[vswitch.PortTable] = append(local[vswitch.PortTable], "external_ids", "qos")
-	local[vswitch.QoSTable] = []string{"external_ids", "queues"}
-	local[vswitch.QueueTable] = []string{"external_ids"}
+	for table, columns := range port.Columns() {
+		local[table] = append(local[table], columns...)
+	}
 	for _, c := range []struct {
 		db       **ovn.DB
 		database *ovn.Database
