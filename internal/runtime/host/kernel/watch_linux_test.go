@@ -70,6 +70,7 @@ func TestConcerns(t *testing.T) {
 	<-inside(func() {
 		for _, dev := range []string{"na", "nb"} {
 			ip("link add " + dev + " type veth peer name " + dev + "x")
+			ip("link set " + dev + " addrgenmode none") // no address comes later by itself
 			ip("link set " + dev + " up")
 			ip("link set " + dev + "x up")
 		}
