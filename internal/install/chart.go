@@ -63,10 +63,10 @@ func loadChart(version string) (*chart.Chart, error) {
 type rendered struct {
 	// objects in the order in which they are applied, as the chart has them.
 	objects []*unstructured.Unstructured
-	// text is the manifest of each object, in the same order.
-	text   []string
-	notes  string
-	config *config.Config
+	// manifest is all of them as Helm keeps it: a stream that kubectl apply takes.
+	manifest string
+	notes    string
+	config   *config.Config
 	// values are those given over those of the chart.
 	values values
 }
@@ -94,7 +94,7 @@ func render(c *chart.Chart, given values, namespace string) (*rendered, error) {
 			delete(files, name)
 		}
 	}
-	_, manifests, err := releaseutil.SortManifests(files, nil, releaseutil.InstallOrder)
+	_, manifests, err := releaseutil.SortManifests(files, nil, order())
 	if err != nil {
 		return nil, fmt.Errorf("chart: %w", err)
 	}
@@ -104,7 +104,7 @@ func render(c *chart.Chart, given values, namespace string) (*rendered, error) {
 			return nil, fmt.Errorf("chart: %s: %w", m.Name, err)
 		}
 		r.objects = append(r.objects, o)
-		r.text = append(r.text, m.Content)
+		r.manifest += "---\n# Source: " + m.Name + "\n" + strings.TrimSpace(m.Content) + "\n"
 	}
 	r.config, err = r.readConfig()
 	return r, err
@@ -170,11 +170,8 @@ func schemaProblem(err error) error {
 		Code: exitUsage, Next: "see them all with: ovnkctl install --show-values"}
 }
 
-// yaml is the whole manifest: a stream that kubectl apply takes.
-func (r *rendered) yaml() string {
-	var b strings.Builder
-	for _, text := range r.text {
-		b.WriteString("---\n" + strings.TrimSpace(text) + "\n")
-	}
-	return b.String()
+// order is Helm's order of kinds, with the policies before the pods that they confine.
+func order() releaseutil.KindSortOrder {
+	at := slices.Index(releaseutil.InstallOrder, "DaemonSet")
+	return slices.Insert(slices.Clone(releaseutil.InstallOrder), at, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 }

@@ -39,7 +39,7 @@ func TestRender(t *testing.T) {
 			if err != nil {
 				got = err.Error() + "\n"
 			} else {
-				got = r.yaml() + "# NOTES\n" + comment(r.notes)
+				got = r.manifest + "# NOTES\n" + comment(r.notes)
 			}
 			if *update {
 				text := fmt.Sprintf("%s-- values.yaml --\n%s-- want --\n%s", golden.Comment, section(golden, "values.yaml"), got)

@@ -6,7 +6,7 @@
 //	                                                                       └─ apply ── wait
 //
 // It is the only package that knows Helm. The release it makes is an ordinary one: helm
-// list, history and rollback see it. On top of Helm it looks before it leaps: it finds out
+// list, history and rollback see it. Unlike helm it looks before it leaps: it finds out
 // what the cluster has decided already, says what stands in the way and what to do, shows
 // what will change object by object, and waits with the reason for each component.
 package install
@@ -169,7 +169,7 @@ func (i *Installer) renderOnly(asked values) (*Result, error) {
 		return nil, err
 	}
 	result := i.result(Planned)
-	result.Manifest, result.Notes = namespaceYAML(i.Namespace)+r.yaml(), r.notes
+	result.Manifest, result.Notes = namespaceYAML(i.Namespace)+r.manifest, r.notes
 	return result, nil
 }
 
@@ -183,9 +183,7 @@ func (i *Installer) begin(o Options) (*operation, error) {
 	if op.chart, err = loadChart(i.Version); err != nil {
 		return nil, err
 	}
-	if op.releases, err = openReleases(i.Getter, i.Namespace, i.Now); err != nil {
-		return nil, err
-	}
+	op.releases = openReleases(op.cluster.kube.CoreV1().Secrets(i.Namespace), i.Namespace, i.Now)
 	return op, nil
 }
 
@@ -221,9 +219,9 @@ func (op *operation) finish(ctx context.Context, facts *facts) (*Result, error) 
 	if op.rendered, err = render(op.chart, op.values, op.Namespace); err != nil {
 		return nil, err
 	}
-	op.result.Manifest, op.result.Notes = namespaceYAML(op.Namespace)+op.rendered.yaml(), op.rendered.notes
-	if op.previous, err = objects(op.last); err != nil {
-		return nil, err
+	op.result.Manifest, op.result.Notes = namespaceYAML(op.Namespace)+op.rendered.manifest, op.rendered.notes
+	if op.previous, err = op.releases.standing(); err != nil {
+		return nil, reachable(err)
 	}
 	was, err := configOf(op.previous)
 	if err != nil {
@@ -240,7 +238,7 @@ func (op *operation) finish(ctx context.Context, facts *facts) (*Result, error) 
 	if op.Mode == DryServer {
 		return op.result, asFindings(failed(op.result.Findings))
 	}
-	if op.result.Changes, err = op.cluster.plan(ctx, op.Namespace, op.rendered.objects, op.previous); err != nil {
+	if op.result.Changes, err = op.plan(ctx, op.rendered.objects, op.previous); err != nil {
 		return nil, err
 	}
 	if op.Mode == Diff {
@@ -289,17 +287,13 @@ func (op *operation) apply(ctx context.Context) (*Result, error) {
 		r.Outcome = Installed
 	}
 	op.describePlan(r.Changes)
-	if err := op.releases.free(op.last); err != nil {
-		return r, err
-	}
 	if err := op.cluster.ensureNamespace(ctx, op.Namespace); err != nil {
 		return r, err
 	}
-	do := op.releases.install
-	if op.last != nil {
-		do = op.releases.upgrade
-	}
-	applied, err := do(ctx, op.chart, op.values, op.TakeOwnership)
+	applied, err := op.replace(ctx, release.Release{
+		Info:  &release.Info{Description: string(r.Outcome), Notes: op.rendered.notes},
+		Chart: op.chart, Config: op.values.clone(), Manifest: op.rendered.manifest,
+	}, op.rendered.objects)
 	if err != nil {
 		return r, err
 	}
@@ -328,7 +322,7 @@ func (op *operation) goBack(ctx context.Context, why error) error {
 		return why
 	}
 	op.say("Going back to revision %d: %v", op.last.Version, why)
-	if _, err := op.releases.rollback(op.last.Version); err != nil {
+	if _, err := op.again(ctx, op.last, op.previous); err != nil {
 		return errors.Join(why, fmt.Errorf("and going back failed: %w", err))
 	}
 	if err := op.awaitReady(ctx, op.cluster.kube, op.previous, op.Timeout); err != nil {

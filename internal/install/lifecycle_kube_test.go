@@ -317,7 +317,7 @@ func (l *lifecycle) busy() {
 	}
 	last.SetStatus("pending-upgrade", "test")
 	last.Info.LastDeployed = time.Now()
-	if err := op.releases.config.Releases.Update(last); err != nil {
+	if err := op.releases.book.Update(last); err != nil {
 		l.Fatal(err)
 	}
 	_, err = l.installer().Upgrade(l.Context(), with(wait, "log.format=text"))

@@ -68,8 +68,9 @@ func checkOtherNetworks(ctx context.Context, s *subject) ([]Finding, error) {
 }
 
 // isOurs tells whether an object belongs to the release in a namespace.
-func isOurs(o *metav1.ObjectMeta, namespace string) bool {
-	return o.Annotations["meta.helm.sh/release-name"] == Release && o.Annotations["meta.helm.sh/release-namespace"] == namespace
+func isOurs(o metav1.Object, namespace string) bool {
+	a := o.GetAnnotations()
+	return a["meta.helm.sh/release-name"] == Release && a["meta.helm.sh/release-namespace"] == namespace
 }
 
 func checkKubeProxy(ctx context.Context, s *subject) ([]Finding, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,12 +69,10 @@ func own(o *unstructured.Unstructured, namespace string) *unstructured.Unstructu
 // plan compares the objects of a release with the cluster. The API server itself says
 // what would become of each (a dry run of server-side apply), so that its defaults and
 // the fields of others are no differences, and what somebody changed by hand is one.
-func (c *cluster) plan(ctx context.Context, namespace string, next, previous []*unstructured.Unstructured) ([]Change, error) {
+func (op *operation) plan(ctx context.Context, next, previous []*unstructured.Unstructured) ([]Change, error) {
 	var changes []Change
-	kept := map[string]bool{}
 	for _, o := range next {
-		kept[key(o)] = true
-		change, err := c.compare(ctx, own(o, namespace))
+		change, err := op.compare(ctx, own(o, op.Namespace))
 		if err != nil {
 			return nil, err
 		}
@@ -81,46 +80,50 @@ func (c *cluster) plan(ctx context.Context, namespace string, next, previous []*
 			changes = append(changes, *change)
 		}
 	}
-	for _, o := range previous {
-		if kept[key(o)] || o.GetAnnotations()["helm.sh/resource-policy"] == "keep" {
-			continue
-		}
-		client, err := c.client(o)
+	for _, o := range leftOut(next, previous) {
+		live, err := op.cluster.get(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		_, err = client.Get(ctx, o.GetName(), metav1.GetOptions{})
-		switch {
-		case err == nil:
+		if live != nil && isOurs(live, op.Namespace) {
 			changes = append(changes, changeOf(Remove, o))
-		case !apierrors.IsNotFound(err):
-			return nil, fmt.Errorf("%s: %w", changeOf(Remove, o).Object(), err)
 		}
 	}
 	return changes, nil
 }
 
-// compare is the change of one object, nil if there is none.
-func (c *cluster) compare(ctx context.Context, o *unstructured.Unstructured) (*Change, error) {
-	client, err := c.client(o)
+// leftOut are the objects of a revision that the next one does not have, but for those
+// that are to be kept.
+func leftOut(next, previous []*unstructured.Unstructured) []*unstructured.Unstructured {
+	kept := map[string]bool{}
+	for _, o := range next {
+		kept[key(o)] = true
+	}
+	return slices.DeleteFunc(slices.Clone(previous), func(o *unstructured.Unstructured) bool {
+		return kept[key(o)] || o.GetAnnotations()["helm.sh/resource-policy"] == "keep"
+	})
+}
+
+// compare is the change of one object, nil if there is none. An object of something else
+// is not touched unless that was asked for.
+func (op *operation) compare(ctx context.Context, o *unstructured.Unstructured) (*Change, error) {
+	live, err := op.cluster.get(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	live, err := client.Get(ctx, o.GetName(), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		change := changeOf(Create, o)
+	change := changeOf(Modify, o)
+	if live == nil {
+		change.Action = Create
 		return &change, nil
 	}
-	change := changeOf(Modify, o)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", change.Object(), err)
+	if !isOurs(live, op.Namespace) && !op.TakeOwnership {
+		return nil, &Problem{What: change.Object() + " exists and belongs to something else",
+			Next: "remove it with what created it, or take it over with --take-ownership"}
 	}
-	after, err := client.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{
-		FieldManager: fieldManager, Force: true, DryRun: []string{metav1.DryRunAll},
-	})
+	after, err := op.cluster.apply(ctx, o, metav1.DryRunAll)
 	if apierrors.IsInvalid(err) {
 		return nil, &Problem{What: "the API server refuses " + change.Object(), Why: err,
-			Next: "a field that cannot be changed was set: `ovnkctl uninstall` and install again"}
+			Next: "if a field that cannot be changed was set: `ovnkctl uninstall` and install again"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", change.Object(), err)
@@ -129,6 +132,32 @@ func (c *cluster) compare(ctx context.Context, o *unstructured.Unstructured) (*C
 		return nil, nil
 	}
 	return &change, nil
+}
+
+// get is the object as it is in the cluster, nil if it is not there.
+func (c *cluster) get(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	client, err := c.client(o)
+	if err != nil {
+		return nil, err
+	}
+	live, err := client.Get(ctx, o.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", changeOf(Modify, o).Object(), err)
+	}
+	return live, nil
+}
+
+// apply sends an object. Fields that others changed by hand are taken back: the plan has
+// shown them.
+func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured, dryRun ...string) (*unstructured.Unstructured, error) {
+	client, err := c.client(o)
+	if err != nil {
+		return nil, err
+	}
+	return client.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: true, DryRun: dryRun})
 }
 
 // client is the API of an object's kind and namespace.

@@ -1,23 +1,19 @@
 package install
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"slices"
 	"time"
 
-	"helm.sh/helm/v4/pkg/action"
-	chart "helm.sh/helm/v4/pkg/chart/v2"
-	"helm.sh/helm/v4/pkg/kube"
 	"helm.sh/helm/v4/pkg/release/common"
 	release "helm.sh/helm/v4/pkg/release/v1"
 	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
+	"helm.sh/helm/v4/pkg/storage"
 	"helm.sh/helm/v4/pkg/storage/driver"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/cli-runtime/pkg/genericclioptions"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
 // keptRevisions are kept to go back to.
@@ -27,57 +23,65 @@ const keptRevisions = 10
 // seconds; waiting for pods is no part of it.
 const abandoned = 5 * time.Minute
 
-// Helm keeps the name in a variable of the package; ours must be the one that helm has
-// as a program, whatever this program is called.
-func init() { kube.ManagedFieldsManager = fieldManager } //nolint:gochecknoinits // a variable of Helm
-
-// releases is Helm's book of this release, and what Helm does with it.
+// releases is Helm's book of this release. It is kept as helm keeps it, so that helm can
+// read it and go on with it; what the book is about is done by this package, which knows
+// what a network needs and spares every process the start-up of all of Helm.
 type releases struct {
-	config    *action.Configuration
+	book      *storage.Storage
 	namespace string
 	now       func() time.Time
 }
 
-func openReleases(g genericclioptions.RESTClientGetter, namespace string, now func() time.Time) (*releases, error) {
-	config := action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler))
-	if err := config.Init(g, namespace, "secret"); err != nil {
-		return nil, fmt.Errorf("helm: %w", err)
-	}
-	return &releases{config: config, namespace: namespace, now: now}, nil
+func openReleases(secrets corev1client.SecretInterface, namespace string, now func() time.Time) *releases {
+	d := driver.NewSecrets(secrets)
+	d.SetLogger(slog.DiscardHandler)
+	book := storage.Init(d)
+	book.SetLogger(slog.DiscardHandler)
+	book.MaxHistory = keptRevisions
+	return &releases{book: book, namespace: namespace, now: now}
 }
 
 // last is the newest revision, nil if there is none.
 func (r *releases) last() (*release.Release, error) {
-	return asRelease(r.config.Releases.Last(Release))
+	return asRelease(r.book.Last(Release))
 }
 
 // revision is one revision, or for 0 the newest that worked before the last one.
 func (r *releases) revision(n int) (*release.Release, error) {
 	if n > 0 {
-		return asRelease(r.config.Releases.Get(Release, n))
+		return asRelease(r.book.Get(Release, n))
 	}
-	all, err := r.config.Releases.History(Release)
+	all, err := r.history()
+	if err != nil {
+		return nil, err
+	}
+	for i := len(all) - 2; i >= 0; i-- {
+		if s := all[i].Info.Status; s == common.StatusSuperseded || s == common.StatusDeployed {
+			return all[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// history are all revisions, the newest last.
+func (r *releases) history() ([]*release.Release, error) {
+	found, err := r.book.History(Release)
 	if errors.Is(err, driver.ErrReleaseNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", Release, err)
 	}
-	var history []*release.Release
-	for _, one := range all {
+	var all []*release.Release
+	for _, one := range found {
 		rel, err := asRelease(one, nil)
 		if err != nil {
 			return nil, err
 		}
-		history = append(history, rel)
+		all = append(all, rel)
 	}
-	releaseutil.SortByRevision(history)
-	for i := len(history) - 2; i >= 0; i-- {
-		if s := history[i].Info.Status; s == common.StatusSuperseded || s == common.StatusDeployed {
-			return history[i], nil
-		}
-	}
-	return nil, nil
+	releaseutil.SortByRevision(all)
+	return all, nil
 }
 
 func asRelease(found any, err error) (*release.Release, error) {
@@ -112,84 +116,89 @@ func (r *releases) free(rel *release.Release) error {
 // fail records that an operation did not succeed, so that the next one may begin.
 func (r *releases) fail(rel *release.Release, why string) error {
 	rel.SetStatus(common.StatusFailed, why)
-	if err := r.config.Releases.Update(rel); err != nil {
+	if err := r.book.Update(rel); err != nil {
 		return fmt.Errorf("release %s: %w", Release, err)
 	}
 	return nil
 }
 
-// install applies the chart for the first time. What Helm does in the background when it
-// is interrupted would be lost, so it is not: applying takes seconds.
-func (r *releases) install(ctx context.Context, c *chart.Chart, v values, adopt bool) (*release.Release, error) {
-	do := action.NewInstall(r.config)
-	do.ReleaseName, do.Namespace = Release, r.namespace
-	do.WaitStrategy, do.Timeout = kube.HookOnlyStrategy, abandoned
-	do.TakeOwnership = adopt
-	rel, err := do.RunWithContext(context.WithoutCancel(ctx), c, v.clone())
-	return done(rel, err)
-}
-
-// upgrade applies the chart over an earlier revision.
-func (r *releases) upgrade(ctx context.Context, c *chart.Chart, v values, adopt bool) (*release.Release, error) {
-	do := action.NewUpgrade(r.config)
-	do.Namespace, do.MaxHistory = r.namespace, keptRevisions
-	do.WaitStrategy, do.Timeout = kube.HookOnlyStrategy, abandoned
-	do.ServerSideApply, do.ForceConflicts = "true", true // the plan has shown what is overwritten
-	do.ResetValues = true                                // the values are complete
-	do.TakeOwnership = adopt
-	rel, err := do.RunWithContext(context.WithoutCancel(ctx), Release, c, v.clone())
-	return done(rel, err)
-}
-
-// rollback applies an earlier revision again, as a new one.
-func (r *releases) rollback(revision int) (*release.Release, error) {
-	do := action.NewRollback(r.config)
-	do.Version, do.MaxHistory = revision, keptRevisions
-	do.WaitStrategy, do.Timeout = kube.HookOnlyStrategy, abandoned
-	do.ServerSideApply, do.ForceConflicts = "true", true
-	if err := do.Run(Release); err != nil {
-		return nil, applyProblem(err)
+// begin writes a new revision into the book, as one under way. That it can be written
+// says that nobody else has begun one.
+func (r *releases) begin(last *release.Release, next release.Release) (*release.Release, error) {
+	next.Name, next.Namespace, next.ApplyMethod = Release, r.namespace, string(release.ApplyMethodServerSideApply)
+	next.Info = &release.Info{FirstDeployed: r.now(), LastDeployed: r.now(), Description: next.Info.Description, Notes: next.Info.Notes}
+	next.Version, next.Info.Status = 1, common.StatusPendingInstall
+	if last != nil {
+		next.Version, next.Info.Status = last.Version+1, common.StatusPendingUpgrade
+		next.Info.FirstDeployed = last.Info.FirstDeployed
 	}
-	return r.last()
+	if err := r.book.Create(&next); err != nil {
+		return nil, &Problem{What: "the installation cannot be recorded", Why: err, Next: "if somebody else is changing it, wait for that"}
+	}
+	return &next, nil
 }
 
-// uninstall deletes the objects and the book.
-func (r *releases) uninstall() error {
-	do := action.NewUninstall(r.config)
-	do.WaitStrategy, do.Timeout = kube.HookOnlyStrategy, abandoned
-	do.DeletionPropagation = "background"
-	if _, err := do.Run(Release); err != nil {
-		return applyProblem(err)
+// finish records how a revision ended.
+func (r *releases) finish(last, next *release.Release, failure error) error {
+	if failure != nil {
+		return r.fail(next, failure.Error())
+	}
+	// First the new one, so that there is one that is deployed whatever happens.
+	next.Info.Status = common.StatusDeployed
+	if err := r.book.Update(next); err != nil {
+		return fmt.Errorf("release %s: %w", Release, err)
+	}
+	if last == nil || last.Info.Status != common.StatusDeployed {
+		return nil
+	}
+	last.Info.Status = common.StatusSuperseded
+	if err := r.book.Update(last); err != nil {
+		return fmt.Errorf("release %s: %w", Release, err)
 	}
 	return nil
 }
 
-func done(found any, err error) (*release.Release, error) {
+// forget removes the book. The newest revision goes last: who is interrupted finds it.
+func (r *releases) forget() error {
+	all, err := r.history()
 	if err != nil {
-		return nil, applyProblem(err)
+		return err
 	}
-	return asRelease(found, nil)
+	for _, rel := range all {
+		if _, err := r.book.Delete(rel.Name, rel.Version); err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
+			return fmt.Errorf("release %s: %w", Release, err)
+		}
+	}
+	return nil
 }
 
-// applyProblem adds what to do to the errors that operators meet.
-func applyProblem(err error) error {
-	p := &Problem{What: "not everything was applied", Why: err, Next: "run this again: it goes on where it stopped"}
-	switch {
-	case strings.Contains(err.Error(), "cannot be imported into the current release"):
-		p.What = "an object of this name belongs to something else"
-		p.Next = "remove what created it, or take it over with --take-ownership"
-	case apierrors.IsForbidden(err):
-		p.Next = "use the credentials of a cluster administrator"
+// standing are the objects that may be in the cluster: those of the newest revision that
+// worked, and of those after it, of which some were applied before they failed.
+func (r *releases) standing() ([]*unstructured.Unstructured, error) {
+	all, err := r.history()
+	if err != nil {
+		return nil, err
 	}
-	return p
+	var standing []*unstructured.Unstructured
+	for _, rel := range slices.Backward(all) {
+		older, err := objectsOf(rel)
+		if err != nil {
+			return nil, err
+		}
+		standing = append(standing, leftOut(standing, older)...)
+		if s := rel.Info.Status; s == common.StatusDeployed || s == common.StatusSuperseded {
+			break
+		}
+	}
+	return standing, nil
 }
 
-// objects are those that a revision applied.
-func objects(rel *release.Release) ([]*unstructured.Unstructured, error) {
+// objectsOf are those that a revision applied.
+func objectsOf(rel *release.Release) ([]*unstructured.Unstructured, error) {
 	if rel == nil {
 		return nil, nil
 	}
-	_, manifests, err := releaseutil.SortManifests(map[string]string{"manifest": rel.Manifest}, nil, releaseutil.InstallOrder)
+	_, manifests, err := releaseutil.SortManifests(map[string]string{"manifest": rel.Manifest}, nil, order())
 	if err != nil {
 		return nil, fmt.Errorf("release %s: %w", Release, err)
 	}

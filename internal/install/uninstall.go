@@ -52,10 +52,10 @@ func (i *Installer) Uninstall(ctx context.Context, o UninstallOptions) (*Result,
 	if op.last, err = op.releases.last(); err != nil {
 		return nil, reachable(err)
 	}
-	if op.previous, err = objects(op.last); err != nil {
-		return nil, err
+	if op.previous, err = op.releases.standing(); err != nil {
+		return nil, reachable(err)
 	}
-	if op.result.Changes, err = op.cluster.plan(ctx, i.Namespace, nil, op.previous); err != nil {
+	if op.result.Changes, err = op.plan(ctx, nil, op.previous); err != nil {
 		return nil, err
 	}
 	if op.last == nil {
@@ -254,10 +254,13 @@ func (u *uninstallation) removeRelease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := u.persist(ctx, u.releases.uninstall); err != nil {
+	if err := u.persist(ctx, func() error { return u.remove(ctx, u.previous) }); err != nil {
 		return err
 	}
-	return u.awaitGone(ctx, ovsName, cleanupApp)
+	if err := u.awaitGone(ctx, ovsName, cleanupApp); err != nil {
+		return err
+	}
+	return u.persist(ctx, u.releases.forget)
 }
 
 // awaitGone waits until pods with these labels have ended.

@@ -78,17 +78,17 @@ func (i *Installer) Rollback(ctx context.Context, o RollbackOptions) (*Result, e
 	if target == nil {
 		return nil, &Problem{What: "there is no such revision to go back to", Next: "see them: helm -n " + i.Namespace + " history " + Release}
 	}
-	next, err := objects(target)
+	next, err := objectsOf(target)
 	if err != nil {
 		return nil, err
 	}
-	before, err := objects(last)
+	before, err := op.releases.standing()
 	if err != nil {
-		return nil, err
+		return nil, reachable(err)
 	}
 	r := op.result
 	r.Version = target.Chart.Metadata.AppVersion
-	if r.Changes, err = op.cluster.plan(ctx, i.Namespace, next, before); err != nil {
+	if r.Changes, err = op.plan(ctx, next, before); err != nil {
 		return nil, err
 	}
 	if o.Mode != Apply {
@@ -96,10 +96,7 @@ func (i *Installer) Rollback(ctx context.Context, o RollbackOptions) (*Result, e
 		return r, nil
 	}
 	op.describePlan(r.Changes)
-	if err := op.releases.free(last); err != nil {
-		return r, err
-	}
-	applied, err := op.releases.rollback(target.Version)
+	applied, err := op.again(ctx, target, next)
 	if err != nil {
 		return r, err
 	}

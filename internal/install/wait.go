@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/informers"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	appslisters "k8s.io/client-go/listers/apps/v1"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 )
@@ -83,27 +83,23 @@ func notReady(missing []string, timeout time.Duration, namespace string) error {
 
 // watcher keeps what the cluster says about the installation.
 type watcher struct {
-	kube        kubernetes.Interface
-	namespace   string
-	stop        func()
-	changed     chan struct{} // one element: something changed since the last look
-	hasSynced   []cache.InformerSynced
-	daemonSets  appslisters.DaemonSetLister
-	deployments appslisters.DeploymentLister
-	pods        corelisters.PodLister
-	nodes       corelisters.NodeLister
+	kube      kubernetes.Interface
+	stop      func()
+	changed   chan struct{} // one element: something changed since the last look
+	hasSynced []cache.InformerSynced
+
+	daemonSets, deployments, pods, nodes cache.Store
 }
 
+// newWatcher watches with informers of its own: a factory of client-go would link those
+// of every kind there is.
 func newWatcher(ctx context.Context, kube kubernetes.Interface, namespace string) *watcher {
 	ctx, cancel := context.WithCancel(ctx)
-	ours := informers.NewSharedInformerFactoryWithOptions(kube, 0, informers.WithNamespace(namespace))
-	cluster := informers.NewSharedInformerFactory(kube, 0)
-	w := &watcher{
-		kube: kube, namespace: namespace, changed: make(chan struct{}, 1),
-		daemonSets:  ours.Apps().V1().DaemonSets().Lister(),
-		deployments: ours.Apps().V1().Deployments().Lister(),
-		pods:        ours.Core().V1().Pods().Lister(),
-		nodes:       cluster.Core().V1().Nodes().Lister(),
+	w := &watcher{kube: kube, changed: make(chan struct{}, 1)}
+	var running sync.WaitGroup
+	w.stop = func() {
+		cancel()
+		running.Wait()
 	}
 	notify := func(any) {
 		select {
@@ -112,22 +108,21 @@ func newWatcher(ctx context.Context, kube kubernetes.Interface, namespace string
 		}
 	}
 	handler := cache.ResourceEventHandlerFuncs{AddFunc: notify, DeleteFunc: notify, UpdateFunc: func(_, o any) { notify(o) }}
-	for _, informer := range []cache.SharedIndexInformer{
-		ours.Apps().V1().DaemonSets().Informer(), ours.Apps().V1().Deployments().Informer(),
-		ours.Core().V1().Pods().Informer(), cluster.Core().V1().Nodes().Informer(),
-	} {
+	follow := func(client cache.Getter, resource, in string, kind runtime.Object) cache.Store {
+		lists := cache.NewListWatchFromClient(client, resource, in, fields.Everything())
+		informer := cache.NewSharedIndexInformer(lists, kind, 0, cache.Indexers{})
 		registration, err := informer.AddEventHandler(handler)
 		if err == nil { // it fails only for a stopped informer
 			w.hasSynced = append(w.hasSynced, registration.HasSynced)
 		}
+		running.Go(func() { informer.RunWithContext(ctx) })
+		return informer.GetStore()
 	}
-	ours.Start(ctx.Done())
-	cluster.Start(ctx.Done())
-	w.stop = func() {
-		cancel()
-		ours.Shutdown()
-		cluster.Shutdown()
-	}
+	apps, core := kube.AppsV1().RESTClient(), kube.CoreV1().RESTClient()
+	w.daemonSets = follow(apps, "daemonsets", namespace, &appsv1.DaemonSet{})
+	w.deployments = follow(apps, "deployments", namespace, &appsv1.Deployment{})
+	w.pods = follow(core, "pods", namespace, &corev1.Pod{})
+	w.nodes = follow(core, "nodes", metav1.NamespaceAll, &corev1.Node{})
 	return w
 }
 
@@ -139,21 +134,27 @@ func (w *watcher) sync(ctx context.Context) bool {
 // look is the state at this moment.
 func (w *watcher) look(ctx context.Context, now time.Time) *observed {
 	o := &observed{
-		daemonSets: map[string]*appsv1.DaemonSet{}, deployments: map[string]*appsv1.Deployment{}, now: now,
+		daemonSets: map[string]*appsv1.DaemonSet{}, deployments: map[string]*appsv1.Deployment{},
+		pods: held[corev1.Pod](w.pods), nodes: held[corev1.Node](w.nodes), now: now,
 		lastLog: func(pod *corev1.Pod, container string) string { return w.lastLog(ctx, pod, container) },
 	}
-	// Lists of a cache do not fail.
-	sets, _ := w.daemonSets.DaemonSets(w.namespace).List(labels.Everything())
-	for _, ds := range sets {
+	for _, ds := range held[appsv1.DaemonSet](w.daemonSets) {
 		o.daemonSets[ds.Name] = ds
 	}
-	deployments, _ := w.deployments.Deployments(w.namespace).List(labels.Everything())
-	for _, d := range deployments {
+	for _, d := range held[appsv1.Deployment](w.deployments) {
 		o.deployments[d.Name] = d
 	}
-	o.pods, _ = w.pods.Pods(w.namespace).List(labels.Everything())
-	o.nodes, _ = w.nodes.List(labels.Everything())
 	return o
+}
+
+func held[T any](store cache.Store) []*T {
+	var all []*T
+	for _, o := range store.List() {
+		if typed, ok := o.(*T); ok {
+			all = append(all, typed)
+		}
+	}
+	return all
 }
 
 // lastLog is the last line that a container wrote, empty if it cannot be had.
