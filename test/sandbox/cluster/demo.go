@@ -47,7 +47,7 @@ func (s *Sandbox) demo(ctx context.Context, client kubernetes.Interface) error {
 		if err != nil {
 			return err
 		}
-		n, err := s.checkDemo(ctx, pods)
+		n, err := s.settleDemo(ctx, p, pods)
 		if err != nil {
 			return err
 		}
@@ -126,6 +126,20 @@ func podReady(pod *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// settleDemo repeats the check until it passes: right after the reboot of a
+// node, pods are listed as ready that are about to restart.
+func (s *Sandbox) settleDemo(ctx context.Context, p *progress.Phase, pods []corev1.Pod) (int, error) {
+	deadline := time.Now().Add(demoPatience)
+	for {
+		n, err := s.checkDemo(ctx, pods)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return n, err
+		}
+		p.Note("%s", err)
+		time.Sleep(time.Second)
+	}
 }
 
 // checkDemo asks every address of every pod from every node for its name.
