@@ -51,8 +51,8 @@ type differ struct {
 func diff(in input, h *have, read func(string) string, flows bool) changes {
 	d := &differ{in: in, want: desiredNetwork(in), have: h, read: read, flows: flows, memory: in.uplink.memory}
 	d.out.settings = desiredSwitch(in, h.ovs)
-	d.sysctls(&d.out.build, d.want.sysctls)
 	d.sysctls(&d.out.build, guestSysctls(in, h.kernel))
+	d.sysctls(&d.out.build, d.want.sysctls)
 	d.links()
 	d.addresses()
 	d.connected()

@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host"
@@ -58,6 +60,7 @@ type job struct {
 	Ofctl     string
 	KillAfter int // writes after which the process kills itself; 0 for never
 	Address   string
+	Source    string // of dial; empty for the kernel's choice
 }
 
 func helper(mode string) error {
@@ -75,9 +78,9 @@ func helper(mode string) error {
 	case "client":
 		return echoClient(ctx, j.Address)
 	case "dial":
-		return dial(j.Address)
+		return dial(j.Source, j.Address)
 	case "router":
-		return advertise(ctx, j.Address)
+		return advertise(ctx, j.Address, "p0")
 	}
 	return errors.New("unknown mode")
 }
@@ -164,13 +167,18 @@ func echoServer(ctx context.Context, address string) error {
 		if err != nil {
 			return nil
 		}
+		fmt.Println("from", c.RemoteAddr().(*net.TCPAddr).IP)
 		go func() { _, _ = io.Copy(c, c) }()
 	}
 }
 
 // dial makes one connection and waits for one answer.
-func dial(address string) error {
-	c, err := net.DialTimeout("tcp", address, 5*time.Second)
+func dial(source, address string) error {
+	d := net.Dialer{Timeout: 5 * time.Second}
+	if source != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(source)}
+	}
+	c, err := d.Dial("tcp", address)
 	if err != nil {
 		return err
 	}
@@ -458,7 +466,7 @@ func (l *lab) start(ns, mode string, j job) *process {
 }
 
 // patience is how long the slowest of machines may take for anything here.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // await reads lines until one begins with the word, and returns the rest of it.
 func (p *process) await(t *testing.T, word string) string {
@@ -570,4 +578,38 @@ func eventually(t *testing.T, what string, f func() error) time.Duration {
 	}
 }
 
-func advertise(context.Context, string) error { return nil }
+// advertise is a router that announces itself and a prefix every half second.
+func advertise(ctx context.Context, prefix, dev string) error {
+	link, err := net.InterfaceByName(dev)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // of a test
+	for option, value := range map[int]int{unix.IPV6_MULTICAST_HOPS: 255, unix.IPV6_MULTICAST_IF: link.Index} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option, value); err != nil {
+			return err
+		}
+	}
+	p := netip.MustParsePrefix(prefix)
+	// RFC 4861: type 134, hop limit 64, router lifetime 1800 s; option 3: on-link,
+	// autonomous, valid 3600 s, preferred 1800 s. The kernel adds the checksum.
+	m := []byte{134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0}
+	m = append(m, 3, 4, byte(p.Bits()), 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 0x07, 0x08, 0, 0, 0, 0)
+	m = append(m, p.Addr().AsSlice()...)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := unix.Sendto(fd, m, 0, &unix.SockaddrInet6{Addr: netip.MustParseAddr("ff02::1").As16(), ZoneId: uint32(link.Index)}); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

@@ -28,8 +28,8 @@ const (
 
 func conf(version, dev, name string) string { return "net/" + version + "/conf/" + dev + "/" + name }
 
-// desiredSysctls are in order: IPv6 forwarding throws away default routes learnt from
-// routers on every device that does not say that it wants them nevertheless.
+// desiredSysctls are in order: IPv6 forwarding throws away the default routes that were
+// learnt from routers, except on devices that say that they want them nevertheless.
 func desiredSysctls(in input) []sysctl {
 	bridge := in.bridge()
 	acceptRA := "0"
@@ -85,7 +85,8 @@ func acceptsRA(u uplink, k *kernel.State, read func(key string) string) bool {
 	return false
 }
 
-// guestSysctls keep other devices' router advertisements when forwarding is switched on.
+// guestSysctls keep what other devices, and the NIC before the move, learnt from routers
+// when forwarding is switched on; they are set before that.
 func guestSysctls(in input, k *kernel.State) []sysctl {
 	if !slices.Contains(in.families(), ipv6) {
 		return nil
@@ -95,7 +96,7 @@ func guestSysctls(in input, k *kernel.State) []sysctl {
 		learnt := slices.ContainsFunc(k.Routes, func(r kernel.Route) bool {
 			return r.Protocol == kernel.ProtocolRA && r.Dst.Addr().Is6() && r.Uses(l.Name)
 		})
-		if learnt && l.Name != in.bridge() && l.Name != in.uplink.link.Name {
+		if learnt && l.Name != in.bridge() {
 			out = append(out, sysctl{key: conf("ipv6", l.Name, "accept_ra"), value: acceptRARouter, also: []string{"0"}, lasting: true})
 		}
 	}
