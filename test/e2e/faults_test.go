@@ -71,7 +71,7 @@ var processes = []process{
 	{"ovn-controller", "ovnkube-node", "ovn-controller", "^(/usr/bin/)?ovn-controller", time.Second},
 	{"nb-ovsdb", "ovnkube-node", "nb-ovsdb", "^(/usr/s?bin/)?ovsdb-server.*ovnnb_db", time.Second},
 	{"sb-ovsdb", "ovnkube-node", "sb-ovsdb", "^(/usr/s?bin/)?ovsdb-server.*ovnsb_db", time.Second},
-	{"ovsdb-server", "ovs-node", "ovsdb-server", "^(/usr/s?bin/)?ovsdb-server.*conf.db", time.Second},
+	{"ovsdb-server", "ovs-node", "ovsdb-server", "^(/usr/s?bin/)?ovsdb-server.*conf.db", 3 * time.Second},
 	{"vswitchd", "ovs-node", "ovs-daemons", "^(/usr/s?bin/)?ovs-vswitchd", time.Minute},
 }
 

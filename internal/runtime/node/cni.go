@@ -31,10 +31,10 @@ const (
 // startCNI makes the address allocator and the CNI server. The server listens at once, so
 // that DEL always works; the configuration that makes the runtime call it for new pods is
 // written when the host and the zone are ready.
-func (a *agent) startCNI(ctx context.Context) error {
+func (a *agent) startCNI(ctx context.Context) (*ipam.Agent, error) {
 	metrics, err := server.NewMetrics(a.Registry)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var networks *server.World
 	addresses := ipam.New(ipam.Config{
@@ -46,7 +46,7 @@ func (a *agent) startCNI(ctx context.Context) error {
 		Logger: a.Log,
 	})
 	if err := a.Registry.Register(addresses); err != nil {
-		return fmt.Errorf("metrics of addresses: %w", err)
+		return nil, fmt.Errorf("metrics of addresses: %w", err)
 	}
 	networks = server.NewWorld(server.WorldConfig{
 		Store: a.store, Allocator: addresses, Feature: pods.Name, Programmer: a.engine,
@@ -68,7 +68,7 @@ func (a *agent) startCNI(ctx context.Context) error {
 	a.Go(ctx, addresses.Run)
 	a.Go(ctx, s.Serve)
 	a.Go(ctx, func(ctx context.Context) error { return a.openForPods(ctx, s) })
-	return nil
+	return addresses, nil
 }
 
 // openForPods removes what pods left that went while this program was down, and has the

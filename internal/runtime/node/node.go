@@ -135,14 +135,23 @@ func (a *agent) start(ctx context.Context) error {
 	})
 	a.Serving.Ready.Add("zone", a.zoneReady)
 	a.tellHost(ctx, facts)
-	if err := a.startCNI(ctx); err != nil {
+	addresses, err := a.startCNI(ctx)
+	if err != nil {
 		return err
 	}
 	a.Go(ctx, func(ctx context.Context) error {
 		live.Run(ctx, live.Config{Client: a.Client, Store: a.store, Logger: a.Log, Node: a.o.Node})
 		return nil
 	})
-	a.Go(ctx, a.engine.Run)
+	// The engine must not see half a world: what it does not show would be removed.
+	a.Go(ctx, func(ctx context.Context) error {
+		select {
+		case <-addresses.Recovered():
+			return a.engine.Run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	return nil
 }
 

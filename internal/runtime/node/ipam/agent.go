@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/ovnkctl/ovnkctl/internal/annotation"
 	"github.com/ovnkctl/ovnkctl/internal/world"
@@ -48,9 +47,9 @@ type Config struct {
 
 // Agent allocates for the pods of this node.
 type Agent struct {
-	c     Config
-	ready atomic.Bool // initial pods have their addresses back
-	wake  chan struct{}
+	c         Config
+	recovered chan struct{} // closed once the initial pods have their addresses back
+	wake      chan struct{}
 
 	inbox inbox
 
@@ -85,7 +84,7 @@ type record struct {
 // starts.
 func New(c Config) *Agent {
 	a := &Agent{
-		c: c, wake: make(chan struct{}, 1), pool: NewPool(nil),
+		c: c, recovered: make(chan struct{}), wake: make(chan struct{}, 1), pool: NewPool(nil),
 		records: map[world.PodKey]record{}, waiting: map[world.PodKey]string{},
 	}
 	a.inbox.pods = map[world.PodKey]bool{}
@@ -119,7 +118,9 @@ func (a *Agent) poke() {
 // Holds tells whether the addresses that the world shows for this incarnation of a pod
 // are certainly its own, and if not, why it has none.
 func (a *Agent) Holds(pod world.PodKey, uid string) (held bool, why string) {
-	if !a.ready.Load() {
+	select {
+	case <-a.recovered:
+	default:
 		return false, "the addresses of the pods that were there at the start are being read"
 	}
 	a.mu.Lock()
@@ -129,6 +130,11 @@ func (a *Agent) Holds(pod world.PodKey, uid string) (held bool, why string) {
 	}
 	return false, a.waiting[pod]
 }
+
+// Recovered is closed once the world shows the addresses of all pods that had some before
+// the start: whoever programs pods waits for it, or a pod whose annotation was not written
+// yet would look as if it had none.
+func (a *Agent) Recovered() <-chan struct{} { return a.recovered }
 
 // Run allocates until ctx ends.
 func (a *Agent) Run(ctx context.Context) error {
@@ -168,7 +174,7 @@ func (a *Agent) recover() {
 			a.publish(p, addresses)
 		}
 	}
-	a.ready.Store(true)
+	close(a.recovered)
 	for _, p := range all {
 		a.settle(key(p))
 		a.c.Poke(key(p))
