@@ -123,6 +123,18 @@ func parseObject(text string) (*unstructured.Unstructured, error) {
 
 // readConfig is the configuration file that the pods will read, checked as they check it.
 func (r *rendered) readConfig() (*config.Config, error) {
+	c, err := r.parseConfig()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Validate(); err != nil {
+		return nil, &Problem{What: "the values do not make a working network", Why: err, Code: exitUsage,
+			Next: "change them with --set or --values; the names are the same"}
+	}
+	return c, nil
+}
+
+func (r *rendered) parseConfig() (*config.Config, error) {
 	o := r.find("ConfigMap", configMapName)
 	if o == nil {
 		return nil, fmt.Errorf("chart: no ConfigMap %s", configMapName)
@@ -131,10 +143,6 @@ func (r *rendered) readConfig() (*config.Config, error) {
 	c := config.Default()
 	if err := yaml.UnmarshalStrict([]byte(text), c); err != nil {
 		return nil, fmt.Errorf("chart: %s of ConfigMap %s: %w", configKey, configMapName, err)
-	}
-	if err := c.Validate(); err != nil {
-		return nil, &Problem{What: "the values do not make a working network", Why: err, Code: exitUsage,
-			Next: "change them with --set or --values; the names are the same"}
 	}
 	return c, nil
 }

@@ -130,7 +130,7 @@ func testSubject(t *testing.T, set []string, objects ...runtime.Object) *subject
 		t.Fatal(err)
 	}
 	chart := testChart(t)
-	all, used := complete(asked, f.detect(chartDefault(chart, "network.clusterSubnets")))
+	all, used := complete(asked, f.detect(defaultClusterSubnets(chart)))
 	r, err := render(chart, all, DefaultNamespace)
 	if err != nil {
 		t.Fatal(err)

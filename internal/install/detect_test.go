@@ -113,7 +113,7 @@ func TestDetect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, f.detect(chartDefault(testChart(t), "network.clusterSubnets"))); diff != "" {
+			if diff := cmp.Diff(test.want, f.detect(defaultClusterSubnets(testChart(t)))); diff != "" {
 				t.Error(diff)
 			}
 		})

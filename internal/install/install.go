@@ -149,7 +149,7 @@ func (i *Installer) Install(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	i.describe(facts)
-	detected := facts.detect(chartDefault(op.chart, "network.clusterSubnets"))
+	detected := facts.detect(defaultClusterSubnets(op.chart))
 	op.values, op.result.Detected = complete(asked, detected)
 	i.describeDetected(op.result.Detected)
 	if err := op.sameSettings(); err != nil {
@@ -223,13 +223,9 @@ func (op *operation) finish(ctx context.Context, facts *facts) (*Result, error) 
 	if op.previous, err = op.releases.standing(); err != nil {
 		return nil, reachable(err)
 	}
-	was, err := configOf(op.previous)
-	if err != nil {
-		return nil, err
-	}
 	op.result.Findings, err = check(ctx, &subject{
 		cluster: op.cluster, facts: facts, namespace: op.Namespace,
-		config: op.rendered.config, previous: was, detected: op.result.Detected,
+		config: op.rendered.config, previous: configOf(op.previous), detected: op.result.Detected,
 	}, op.SkipChecks)
 	if err != nil {
 		return nil, err

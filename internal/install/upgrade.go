@@ -38,7 +38,7 @@ func (i *Installer) Upgrade(ctx context.Context, o Options) (*Result, error) {
 		return nil, errNotInstalled
 	}
 	i.describe(facts)
-	detected := facts.detect(chartDefault(op.chart, "network.clusterSubnets"))
+	detected := facts.detect(defaultClusterSubnets(op.chart))
 	if o.ResetValues {
 		op.values, op.result.Detected = complete(asked, detected)
 		i.describeDetected(op.result.Detected)
@@ -136,22 +136,19 @@ func checkNetworkChange(_ context.Context, s *subject) ([]Finding, error) {
 	return findings, nil
 }
 
-// configOf is the configuration that objects of a release contain, nil if none.
-func configOf(objects []*unstructured.Unstructured) (*config.Config, error) {
-	r := rendered{objects: objects}
-	if r.find("ConfigMap", configMapName) == nil {
-		return nil, nil
-	}
-	c, err := r.readConfig()
+// configOf is the configuration that objects of a release contain, nil if there is none
+// that this version understands: then there is nothing to compare.
+func configOf(objects []*unstructured.Unstructured) *config.Config {
+	c, err := (&rendered{objects: objects}).parseConfig()
 	if err != nil {
-		return nil, nil // of a version that had other keys: nothing to compare
+		return nil
 	}
-	return c, nil
+	return c
 }
 
-// chartDefault is a default of the chart.
-func chartDefault(c *chart.Chart, path string) string {
-	v, _ := values(c.Values).at(path)
+// defaultClusterSubnets are those of the chart.
+func defaultClusterSubnets(c *chart.Chart) string {
+	v, _ := values(c.Values).at("network.clusterSubnets")
 	return text(v)
 }
 

@@ -31,7 +31,7 @@ func (v Values) read(stdin io.Reader) (values, error) {
 	for _, name := range v.Files {
 		data, err := readFile(name, stdin)
 		if err != nil {
-			return nil, usage("values file %s: %w", name, err)
+			return nil, usage("values: %w", err) // it names the file
 		}
 		var more values
 		if err := yaml.UnmarshalStrict(data, &more); err != nil {
@@ -63,7 +63,8 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 }
 
 func usage(format string, args ...any) error {
-	return &Problem{What: "the command line does not make sense", Why: fmt.Errorf(format, args...), Code: exitUsage}
+	return &Problem{What: "the command line does not make sense", Why: fmt.Errorf(format, args...), Code: exitUsage,
+		Next: "see --help, and all settings with: ovnkctl install --show-values"}
 }
 
 // merge puts another tree over this one.
