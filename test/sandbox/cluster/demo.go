@@ -43,16 +43,7 @@ func (s *Sandbox) demo(ctx context.Context, client kubernetes.Interface) error {
 				return err
 			}
 		}
-		pods, err := s.waitDemo(ctx, p, client)
-		if err != nil {
-			return err
-		}
-		n, err := s.settleDemo(ctx, p, pods)
-		if err != nil {
-			return err
-		}
-		p.Note("%d pods answer on %d paths from %d nodes", len(pods), n, len(s.state.Nodes))
-		return nil
+		return s.settleDemo(ctx, p, client)
 	})
 	if err != nil {
 		return err
@@ -99,7 +90,8 @@ func (s *Sandbox) waitDemo(ctx context.Context, p *progress.Phase, client kubern
 		var ready []corev1.Pod
 		if err == nil {
 			for _, pod := range list.Items {
-				if podReady(&pod) {
+				// The pod of a removed machine stays listed for a minute.
+				if podReady(&pod) && s.state.find(pod.Spec.NodeName) != nil {
 					ready = append(ready, pod)
 				}
 			}
@@ -130,12 +122,20 @@ func podReady(pod *corev1.Pod) bool {
 
 // settleDemo repeats the check until it passes: right after the reboot of a
 // node, pods are listed as ready that are about to restart.
-func (s *Sandbox) settleDemo(ctx context.Context, p *progress.Phase, pods []corev1.Pod) (int, error) {
+func (s *Sandbox) settleDemo(ctx context.Context, p *progress.Phase, client kubernetes.Interface) error {
 	deadline := time.Now().Add(demoPatience)
 	for {
-		n, err := s.checkDemo(ctx, pods)
-		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
-			return n, err
+		pods, err := s.waitDemo(ctx, p, client)
+		if err != nil {
+			return err
+		}
+		paths, err := s.checkDemo(ctx, pods)
+		if err == nil {
+			p.Note("%d pods answer on %d paths from %d nodes", len(pods), paths, len(s.state.Nodes))
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return err
 		}
 		p.Note("%s", err)
 		time.Sleep(time.Second)
@@ -193,7 +193,7 @@ func (s *Sandbox) hints() string {
 	return strings.Join([]string{
 		"    export KUBECONFIG=" + s.Kubeconfig(),
 		"    bin/sandbox kubectl get pods -A -o wide",
-		"    bin/sandbox kubectl -n demo exec ds/web -- curl -s " + url + "/clientip    # a pod, seen from outside",
+		"    bin/sandbox kubectl -n demo exec ds/web -- curl -sg " + url + "/clientip    # a pod, seen from outside",
 		"    bin/sandbox exec " + s.state.first() + " -- ip -br address",
 		"    bin/sandbox e2e 'Networking Granular Checks: Pods'",
 		"    bin/sandbox down",

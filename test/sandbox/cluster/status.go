@@ -127,7 +127,8 @@ func resident(pid int) string {
 // LogFiles lists the logs with their paths relative to the log folder.
 func (s *Sandbox) LogFiles() ([]string, error) {
 	var out []string
-	for _, pattern := range []string{"*.log", "*/*.log", "*/containers/*.log"} {
+	// Not containers/: those are links that lead nowhere outside the node.
+	for _, pattern := range []string{"*.log", "*/*.log", "*/pods/*/*/*.log"} {
 		files, err := filepath.Glob(filepath.Join(s.Logs(), pattern))
 		if err != nil {
 			return nil, fmt.Errorf("logs: %w", err)
