@@ -115,7 +115,7 @@ func New(t testing.TB, o Options) *Box {
 		t.Fatalf("what a killed run left: %v", err)
 	}
 	// Unix sockets have paths of at most 107 bytes: t.TempDir is too long.
-	dir, err := os.MkdirTemp("", namePrefix)
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", namePrefix, os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}

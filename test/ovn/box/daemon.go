@@ -129,7 +129,7 @@ func (z *Zone) Run(name string, args ...string) string {
 }
 
 // vsctl changes the zone's Open vSwitch and waits until it is so.
-func (z *Zone) vsctl(args ...string) string {
+func (z *Zone) vsctl(args ...string) {
 	z.box.t.Helper()
-	return z.Run("ovs-vsctl", append([]string{fmt.Sprintf("--timeout=%d", int(Patience.Seconds()))}, args...)...)
+	z.Run("ovs-vsctl", append([]string{fmt.Sprintf("--timeout=%d", int(Patience.Seconds()))}, args...)...)
 }

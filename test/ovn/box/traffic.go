@@ -212,13 +212,13 @@ func (e Echo) Check(t testing.TB) {
 }
 
 func (e Echo) send() error {
-	network, any, request, reply := "ip4:icmp", "0.0.0.0", byte(echoRequest4), byte(echoReply4)
+	network, local, request, reply := "ip4:icmp", "0.0.0.0", byte(echoRequest4), byte(echoReply4)
 	if e.To.Is6() {
-		network, any, request, reply = "ip6:ipv6-icmp", "::", echoRequest6, echoReply6
+		network, local, request, reply = "ip6:ipv6-icmp", "::", echoRequest6, echoReply6
 	}
 	var c net.PacketConn
 	err := netspace.Do(e.From, func() (err error) {
-		c, err = net.ListenPacket(network, any)
+		c, err = net.ListenPacket(network, local)
 		return err
 	})
 	if err != nil {

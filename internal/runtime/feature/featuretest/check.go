@@ -24,67 +24,89 @@ func Consistent(t testing.TB, k feature.Key, out feature.Output) {
 	}
 }
 
+// findings gathers what is wrong with a set.
+type findings struct {
+	set  rows.Set
+	ids  map[string]bool // of the set's rows
+	held map[string]bool // ids that a row or a member refers to
+	text []string
+}
+
+func (f *findings) add(format string, args ...any) {
+	f.text = append(f.text, fmt.Sprintf(format, args...))
+}
+
 func problems(s rows.Set) []string {
-	var out []string
-	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	ids, held, names := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	f := findings{set: s, ids: map[string]bool{}, held: map[string]bool{}}
 	for _, r := range s.Rows {
-		if ids[r.ID] {
-			add("two rows are called %q", r.ID)
+		if f.ids[r.ID] {
+			f.add("two rows are called %q", r.ID)
 		}
-		ids[r.ID] = true
+		f.ids[r.ID] = true
 		for _, ref := range references(r) {
-			held[ref] = true
+			f.held[ref] = true
 		}
 	}
 	for _, m := range s.Members {
-		t, ok := table(m.Parent.Table)
-		if !ok {
-			add("member of unknown table %q", m.Parent.Table)
-			continue
-		}
-		c, ok := t.Column(m.Column)
-		if !ok || !c.Map() && !c.Set() || c.Map() != (m.Key != "") {
-			add("%s has no column %q for the member %q=%q", m.Parent.Table, m.Column, m.Key, m.Value)
-		}
-		if (m.Parent.Name == "") != t.Singleton {
-			add("member of %s %q: singletons have no name, others have one", m.Parent.Table, m.Parent.Name)
-		}
-		if id, ok := rows.ParseRef(m.Value); ok {
-			held[id] = true
+		f.member(m)
+	}
+	for id := range f.held {
+		if !f.ids[id] {
+			f.add("a reference to %q, which is no row of the set", id)
 		}
 	}
-	for id := range held {
-		if !ids[id] {
-			add("a reference to %q, which is no row of the set", id)
-		}
-	}
+	names := map[string]bool{}
 	for _, r := range s.Rows {
-		t, ok := ovn.TableOf(r.Model)
-		if !ok {
-			add("row %q is a %T, which is no table", r.ID, r.Model)
+		f.row(r, names)
+	}
+	return f.text
+}
+
+func (f *findings) member(m rows.Member) {
+	t, ok := table(m.Parent.Table)
+	if !ok {
+		f.add("member of unknown table %q", m.Parent.Table)
+		return
+	}
+	c, ok := t.Column(m.Column)
+	if !ok || !c.Map() && !c.Set() || c.Map() != (m.Key != "") {
+		f.add("%s has no column %q for the member %q=%q", m.Parent.Table, m.Column, m.Key, m.Value)
+	}
+	if (m.Parent.Name == "") != t.Singleton {
+		f.add("member of %s %q: singletons have no name, others have one", m.Parent.Table, m.Parent.Name)
+	}
+	if id, ok := rows.ParseRef(m.Value); ok {
+		f.held[id] = true
+	}
+}
+
+func (f *findings) row(r rows.Row, names map[string]bool) {
+	t, ok := ovn.TableOf(r.Model)
+	if !ok {
+		f.add("row %q is a %T, which is no table", r.ID, r.Model)
+		return
+	}
+	if !t.Root && !f.held[r.ID] {
+		f.add("row %q of %s is held by no row: OVSDB removes it at once", r.ID, t.Name)
+	}
+	for _, c := range t.Columns {
+		if columnOf(r, c.Name).IsZero() {
 			continue
 		}
-		if !t.Root && !held[r.ID] {
-			add("row %q of %s is held by no row: OVSDB removes it at once", r.ID, t.Name)
-		}
-		for _, c := range t.Columns {
-			if c.Role == ovn.Theirs && !columnOf(r, c.Name).IsZero() {
-				add("row %q sets %s, which OVN writes itself", r.ID, c)
-			}
-			if c.Role == ovn.Collected && !columnOf(r, c.Name).IsZero() {
-				add("row %q sets %s, which takes only members", r.ID, c)
-			}
-		}
-		if len(t.Natural) == 1 {
-			name := fmt.Sprint(t.Name, " ", columnOf(r, t.Natural[0].Name).Interface())
-			if names[name] {
-				add("two rows are %s", name)
-			}
-			names[name] = true
+		switch c.Role {
+		case ovn.Theirs:
+			f.add("row %q sets %s, which OVN writes itself", r.ID, c)
+		case ovn.Collected:
+			f.add("row %q sets %s, which takes only members", r.ID, c)
 		}
 	}
-	return out
+	if len(t.Natural) == 1 {
+		name := fmt.Sprint(t.Name, " ", columnOf(r, t.Natural[0].Name).Interface())
+		if names[name] {
+			f.add("two rows are %s", name)
+		}
+		names[name] = true
+	}
 }
 
 func table(name string) (*ovn.Table, bool) {
