@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -57,7 +58,7 @@ func TestManifestsAreObjectsInEveryFamily(t *testing.T) {
 			for {
 				var o metav1.PartialObjectMetadata
 				err := d.Decode(&o)
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				if err != nil || o.Kind == "" || o.Name == "" {

@@ -95,8 +95,8 @@ func (b Builder) prepare(ctx context.Context, dir string, images []named) error 
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("containerd: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }() // it is ended by signal; its log says more
 	err = func() error {
 		if err := waitSocket(ctx, socket, ended); err != nil {
 			return progress.WithLog(err, logPath)
@@ -112,12 +112,12 @@ func (b Builder) prepare(ctx context.Context, dir string, images []named) error 
 }
 
 // waitSocket waits until a containerd answers.
-func waitSocket(ctx context.Context, socket string, ended <-chan error) error {
+func waitSocket(ctx context.Context, socket string, ended <-chan struct{}) error {
 	deadline := time.After(30 * time.Second)
 	for {
 		select {
-		case err := <-ended:
-			return fmt.Errorf("containerd ended while images were prepared: %w", err)
+		case <-ended:
+			return errors.New("containerd ended while images were prepared")
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline:
