@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -64,6 +65,8 @@ type DB struct {
 	online  chan struct{} // closed while connected
 	awaited map[string][]*awaited
 	lastErr error
+	// generation counts the changes of watched.
+	generation int
 }
 
 type subscriber struct{ f func([]Change) }
@@ -111,6 +114,13 @@ func (db *DB) SchemaVersion() string {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
 	return db.schema.Version
+}
+
+// Generation changes when a new connection finds other tables or columns than the last.
+func (db *DB) Generation() int {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	return db.generation
 }
 
 // Online tells whether the database is connected.
@@ -324,7 +334,10 @@ func (db *DB) serve(ctx context.Context, c client.Client, lost <-chan struct{}) 
 
 // setOnline is called with mu held.
 func (db *DB) setOnline(c client.Client, p plan) {
-	db.client, db.schema, db.lastErr = c, p.schema, nil
+	if !maps.Equal(db.watched, p.watched) {
+		db.generation++
+	}
+	db.client, db.schema, db.watched, db.lastErr = c, p.schema, p.watched, nil
 	close(db.online)
 	db.cfg.Metrics.connection(db.cfg.Database.Short, true)
 	db.log.Info("database connected", "endpoint", db.cfg.Endpoint, "schema", p.schema.Version)

@@ -144,7 +144,6 @@ func (s *session) checkComplete() {
 		for uuid, r := range initial {
 			changes = append(changes, one(c.put(r.table, uuid, r.row))...)
 		}
-		s.db.watched = s.plan.watched
 		s.db.setOnline(s.c, s.plan)
 		return changes
 	})

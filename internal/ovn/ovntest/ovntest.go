@@ -214,15 +214,15 @@ func (d patient) NewTransaction(name string) database.Transaction {
 type commented struct{ database.Transaction }
 
 func (t commented) Transact(ops ...ovsdb.Operation) ([]*ovsdb.OperationResult, database.Update) {
-	var real []ovsdb.Operation
+	var rest []ovsdb.Operation
 	for _, op := range ops {
 		if op.Op != ovsdb.OperationComment {
-			real = append(real, op)
+			rest = append(rest, op)
 		}
 	}
-	got, update := t.Transaction.Transact(real...)
-	if len(got) > len(real) {
-		return append(pad(ops, got[:len(real)]), got[len(real):]...), update
+	got, update := t.Transaction.Transact(rest...)
+	if len(got) > len(rest) {
+		return append(pad(ops, got[:len(rest)]), got[len(rest):]...), update
 	}
 	return pad(ops, got), update
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // readInbox turns what the databases told into keys to look at. Changes to the rows of
-// the items just committed are our own; verify has looked at what they became. Other
+// the items just written are our own, and verify will look at what they became. Other
 // changes that are ours too, such as rows that went with their last reference, cost one
 // more look that finds nothing.
 func (e *Engine) readInbox(own []*item) {

@@ -332,3 +332,28 @@ func TestLeftoverWithoutOwner(t *testing.T) {
 		t.Error("a second restart writes")
 	}
 }
+
+// TestWaitingKeepsWhatItHad restarts with a pod that cannot be planned: what it contributed
+// to rows of others stays until it can.
+func TestWaitingKeepsWhatItHad(t *testing.T) {
+	t.Parallel()
+	s := ovntest.NB(t)
+	f := start(t, s, newWorld())
+	byHand(t, f.nb, ovn.Insert(&nb.NBGlobal{}, "g"))
+	f.world.SetNode(node("n1", "1"))
+	f.world.SetPod(pod("maker", "n1", "m", "sets", "set"))
+	f.world.SetPod(pod("a", "n1", "1", "in", "set", "shared", "x", "option", "o", "value", "v", "groups", "set"))
+	f.idle()
+	want := dump(f.nb)
+	f.world.SetPod(pod("a", "n1", "1", "in", "set not-there", "shared", "x", "option", "o", "value", "v", "groups", "set"))
+	g := f.restart(s)
+	if got := g.engine.Reasons("ports", key("default/a")); len(got) != 1 || got[0].Code != "WaitingForRow" {
+		t.Errorf("reasons: %v", got)
+	}
+	g.holds(want...)
+	g.world.SetNode(node("n1", "2"))
+	g.wait("switches", "n1")
+	if c := must(ovn.Find[nb.LogicalSwitch](g.nb, "n1")).OtherConfig; c["o"] != "v" || c["id"] != "2" {
+		t.Errorf("other_config: %v", c)
+	}
+}

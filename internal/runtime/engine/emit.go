@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -91,7 +92,11 @@ func (s *side) finished(w *want) model.Model {
 		case c.Ref != nil || c.RefValue != nil:
 			replace(p, func(ref string) string { return s.resolve(w.item, ref) })
 		}
-		if c.Role == ovn.Shared || w.have == nil && (c.Set() || c.Map()) {
+		if !c.Set() && !c.Map() {
+			continue
+		}
+		// Managed columns get elements from the row's own key only.
+		if c.Role == ovn.Shared || c.Role == ovn.Collected && w.have == nil || len(w.item.set(s.n).Members) > 0 && c.Role == ovn.Managed {
 			s.collect(w, c, p)
 		}
 	}
@@ -105,26 +110,32 @@ func withOwner(ids map[string]string, w *want) map[string]string {
 	return out
 }
 
-// collect adds to the value p what keys contribute to the column, and, where they may have
-// a reason that is not known yet, what is in the row already.
+// collect adds to the value p what keys contribute to the column. What else is in the row
+// stays if there may be a reason for it that is not known yet.
 func (s *side) collect(w *want, c *ovn.Column, p any) {
 	state := s.p.e.registry.slots[slot{place{s.n, rows.Target{Table: w.table.Name, Name: w.name}}, c.Name}]
-	keep := w.have != nil && (w.table.Singleton || s.p.e.phase == starting)
+	starting := s.p.e.phase == starting
+	keep := w.have != nil && c.Role == ovn.Shared && (w.table.Singleton || starting || len(s.p.e.aside) > 0)
 	if state == nil && !keep {
 		return
 	}
+	kept := 0
 	switch p := p.(type) {
 	case *map[string]string:
-		out := map[string]string{}
-		if keep {
-			maps.Copy(out, *w.have.Value(c).(*map[string]string))
+		out := maps.Clone(*p)
+		if out == nil {
+			out = map[string]string{}
 		}
-		maps.Copy(out, *p)
 		if state != nil {
 			for e, by := range state.elements {
 				out[e.value] = by.entry()
 			}
 		}
+		known := len(out)
+		if keep {
+			s.keepEntries(out, w, c, w.table.Singleton || starting)
+		}
+		kept = len(out) - known
 		*p = out
 	case *[]string:
 		out := slices.Clone(*p)
@@ -135,14 +146,34 @@ func (s *side) collect(w *want, c *ovn.Column, p any) {
 				}
 			}
 		}
-		if keep {
-			added, _ := ovn.Difference(out, *w.have.Value(c).(*[]string))
-			out = append(out, added...)
+		if keep && starting {
+			more, _ := ovn.Difference(out, *w.have.Value(c).(*[]string))
+			kept = len(more)
+			out = append(out, more...)
 		}
 		*p = out
 	}
-	if keep && !w.table.Singleton {
+	if kept > 0 && starting && !w.table.Singleton {
 		w.item.later = true
+	}
+}
+
+// keepEntries adds the entries that are in the row: all, or those that a key would
+// contribute that cannot be planned now.
+func (s *side) keepEntries(out map[string]string, w *want, c *ovn.Column, all bool) {
+	now := *w.have.Value(c).(*map[string]string)
+	if all {
+		for k, v := range now {
+			if _, ok := out[k]; !ok {
+				out[k] = v
+			}
+		}
+		return
+	}
+	for m := range s.wished(w.have, c) {
+		if v, ok := now[m.Key]; ok && out[m.Key] == "" {
+			out[m.Key] = v
+		}
 	}
 }
 
@@ -253,12 +284,33 @@ func (s *side) strays(r *ovn.Row, c *ovn.Column) []string {
 			wanted[s.elementID(e)] = struct{}{}
 		}
 	}
+	for m, who := range s.wished(r, c) {
+		e := element{value: m.Value}
+		if _, ok := rows.ParseRef(m.Value); ok {
+			e.owner = who
+		}
+		wanted[s.elementID(e)] = struct{}{}
+	}
 	for _, v := range *set {
 		if _, ok := wanted[v]; !ok {
 			out = append(out, v)
 		}
 	}
 	return out
+}
+
+// wished yields what keys that cannot be planned now would contribute to a column, with
+// their owners: what they contributed before stays until they can.
+func (s *side) wished(r *ovn.Row, c *ovn.Column) iter.Seq2[rows.Member, string] {
+	return func(yield func(rows.Member, string) bool) {
+		for k := range s.p.e.aside {
+			for _, m := range k.wishes[s.n] {
+				if m.Column == c.Name && m.Parent.Table == r.Table.Name && m.Parent.Name == r.Name() && !yield(m, k.owner) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // registerLoose remembers which rows without external_ids a key owns.

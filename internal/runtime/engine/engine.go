@@ -79,8 +79,10 @@ type Engine struct {
 	registry *registry
 	loose    map[place]*keyState
 	waiters  map[place]map[*keyState]struct{}
+	aside    map[*keyState]struct{} // keys that could not be planned
 	phase    phase
-	schemas  [sides]string
+	schemas  [sides]string // versions, for messages
+	seen     [sides]int    // generations of the databases
 }
 
 // phase is how far the engine has come since its start.
@@ -107,7 +109,7 @@ func New(cfg Config) *Engine {
 		features: map[string]feature.Feature{},
 		synced:   make(chan struct{}), wake: make(chan struct{}, 1),
 		registry: newRegistry(), loose: map[place]*keyState{},
-		waiters: map[place]map[*keyState]struct{}{},
+		waiters: map[place]map[*keyState]struct{}{}, aside: map[*keyState]struct{}{},
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -168,7 +170,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.poke()
 		})
 		defer cancel()
-		e.schemas[side] = db.SchemaVersion()
+		e.schemas[side], e.seen[side] = db.SchemaVersion(), db.Generation()
 	}
 	stopped := context.AfterFunc(ctx, e.poke)
 	defer stopped()
@@ -206,8 +208,8 @@ func (e *Engine) online(ctx context.Context) error {
 		if err := db.WaitOnline(ctx); err != nil {
 			return err
 		}
-		if v := db.SchemaVersion(); v != e.schemas[side] {
-			e.schemas[side] = v
+		if g := db.Generation(); g != e.seen[side] {
+			e.schemas[side], e.seen[side] = db.SchemaVersion(), g
 			e.Resync() // other columns may be writable now
 		}
 	}

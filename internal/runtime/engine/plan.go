@@ -26,6 +26,7 @@ type item struct {
 	awaits  []place
 	changes int // operations that are its own or partly so
 	lacks   []feature.Reason
+	leans   bool // refers to a row that another key of the batch inserts
 	later   bool // look again once all contributions are known
 }
 
@@ -106,7 +107,8 @@ func (p *plan) side(n int, v ovn.View) *side {
 
 func (p *plan) build() {
 	for _, it := range p.items {
-		it.wants, it.problem, it.awaits, it.changes, it.lacks, it.later = [sides][]*want{}, nil, nil, 0, nil, false
+		it.wants, it.problem, it.awaits, it.changes, it.lacks = [sides][]*want{}, nil, nil, 0, nil
+		it.leans, it.later = false, false
 		for n, s := range p.sides {
 			p.claim(it, n, s)
 		}
@@ -116,6 +118,8 @@ func (p *plan) build() {
 	for _, it := range p.items {
 		if it.problem == nil {
 			p.register(it)
+		} else {
+			p.e.setAside(it)
 		}
 	}
 	for _, it := range p.items {
@@ -179,10 +183,17 @@ func named(t *ovn.Table) bool { return t.Singleton || len(t.Natural) > 0 }
 func (s *side) find(w *want) *ovn.Row {
 	if named(w.table) {
 		for _, r := range s.view.Named(w.table, w.name) {
-			if r.Owner() == w.item.owner || !s.ownable(w.table) {
+			if r.Owner() == w.item.owner {
 				return r
 			}
 		}
+	}
+	if !s.ownable(w.table) {
+		target := rows.Target{Table: w.table.Name, Name: w.name}
+		if s.p.e.loose[place{s.n, target}] == w.item.keyState {
+			return s.pick(w.table, w.name)
+		}
+		return nil
 	}
 	for _, r := range s.view.Owned(w.item.owner) {
 		if r.Table == w.table && rowID(r) == w.row.ID && (!named(w.table) || len(s.view.Named(w.table, w.name)) == 0) {
@@ -225,14 +236,9 @@ func (s *side) adoptOne(w *want) {
 			w.item.taken(s, target, other.item.owner)
 			return
 		}
-		for _, r := range s.view.Named(w.table, w.name) {
-			if other := s.claims[r.UUID]; other != nil {
-				w.item.taken(s, target, other.item.owner)
-				return
-			}
-			// A living owner in the same batch has not claimed the row: he lets it go.
-			if s.p.by[r.Owner()] == nil && s.p.e.alive(r.Owner()) {
-				w.item.taken(s, target, r.Owner())
+		if r := s.pick(w.table, w.name); r != nil {
+			if who := s.holder(r, target); who != "" {
+				w.item.taken(s, target, who)
 				return
 			}
 			w.have, w.id = r, r.UUID
@@ -243,6 +249,22 @@ func (s *side) adoptOne(w *want) {
 	}
 	s.txn.rows++
 	w.id = "row" + strconv.Itoa(s.txn.rows)
+}
+
+// holder is the living owner of a row, empty when it is free to take. An owner in the same
+// batch that has not claimed the row lets it go.
+func (s *side) holder(r *ovn.Row, target rows.Target) string {
+	if w := s.claims[r.UUID]; w != nil {
+		return w.item.owner
+	}
+	who := r.Owner()
+	if k := s.p.e.loose[place{s.n, target}]; k != nil && !s.ownable(r.Table) {
+		who = k.owner
+	}
+	if s.p.by[who] == nil && s.p.e.alive(who) {
+		return who
+	}
+	return ""
 }
 
 func (it *item) refuse(code, message, remedy string) {
@@ -300,7 +322,7 @@ func (s *side) checkMember(it *item, m rows.Member) {
 		it.refuse("WrongTable", fmt.Sprintf("%s has no column %s.%s", s.db.Name, m.Parent.Table, m.Column), "this is a fault of the program: report it")
 		return
 	}
-	if !s.there(m.Parent) {
+	if !s.there(it, m.Parent) {
 		it.wait(s.n, m.Parent)
 	} else if c.Role == ovn.Managed && !it.wantsRow(s.n, m.Parent) {
 		it.refuse("NotShared", fmt.Sprintf("%s is not shared between keys", c), "this is a fault of the program: report it")
@@ -331,14 +353,15 @@ func (s *side) checkRef(it *item, ref string) {
 		if it.find(s.n, id) == nil {
 			it.refuse("WrongReference", fmt.Sprintf("no row %q in the same key", id), "this is a fault of the program: report it")
 		}
-	} else if t, ok := rows.ParseNamed(ref); ok && !s.there(t) {
+	} else if t, ok := rows.ParseNamed(ref); ok && !s.there(it, t) {
 		it.wait(s.n, t)
 	}
 }
 
 // there tells whether a row of that name exists or is inserted by a key of the plan.
-func (s *side) there(target rows.Target) bool {
+func (s *side) there(it *item, target rows.Target) bool {
 	if w := s.coming[target]; w != nil && w.item.problem == nil {
+		it.leans = it.leans || w.item != it
 		return true
 	}
 	t, ok := s.db.Table(target.Table)
@@ -424,6 +447,10 @@ func each(p any, f func(string)) {
 // register tells the registry what a key contributes, and the index of rows without
 // external_ids what it owns.
 func (p *plan) register(it *item) {
+	if _, ok := p.e.aside[it.keyState]; ok {
+		delete(p.e.aside, it.keyState)
+		it.wishes = [sides][]rows.Member{}
+	}
 	for n, s := range p.sides {
 		if s == nil {
 			continue
@@ -439,6 +466,12 @@ func (p *plan) register(it *item) {
 		p.e.registry.replace(it.keyState, n, now)
 		s.registerLoose(it)
 	}
+}
+
+// setAside remembers what a key would contribute that is left out of the plan.
+func (e *Engine) setAside(it *item) {
+	it.wishes = [sides][]rows.Member{nbSide: it.out.NB.Members, sbSide: it.out.SB.Members}
+	e.aside[it.keyState] = struct{}{}
 }
 
 func (e *Engine) contribution(it *item, n int, s *side, m rows.Member) contribution {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ovnkctl/ovnkctl/internal/ovn/owner"
+	"github.com/ovnkctl/ovnkctl/internal/ovn/rows"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 )
 
@@ -60,6 +61,7 @@ type keyState struct {
 	dropped   [sides][]contribution // what it no longer does, until that is committed
 	loose     [sides][]place        // its rows in tables without external_ids
 	looseGone [sides][]place        // those it no longer wants, until that is committed
+	wishes    [sides][]rows.Member  // what it would contribute, while it cannot be planned
 	awaits    []place               // rows that it waits for
 	failures  int                   // refused transactions in a row
 	alone     bool                  // is tried alone after a refusal

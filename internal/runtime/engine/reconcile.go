@@ -35,7 +35,6 @@ func (e *Engine) reconcile(ctx context.Context, batch []*keyState) {
 		}
 	})
 	e.commit(ctx, items)
-	e.readInbox(items)
 	e.metrics.reconciled(items, e.clock.Now().Sub(start))
 }
 
@@ -72,6 +71,7 @@ func (e *Engine) commit(ctx context.Context, items []*item) {
 		if len(txns[n].ops) == 0 {
 			continue
 		}
+		e.log.Debug("transaction", "db", e.dbs[n].Database().Short, "ops", len(txns[n].ops), "for", why)
 		if _, err := e.dbs[n].Transact(ctx, why, txns[n].ops...); err != nil {
 			e.failed(ctx, writing, &txns[n], err)
 			return
@@ -84,11 +84,13 @@ func (e *Engine) commit(ctx context.Context, items []*item) {
 		}
 	}
 	e.mu.Unlock()
+	e.readInbox(writing)
 	e.verify(writing)
 }
 
 // verify looks whether the databases now hold what was wanted. They do not if somebody
-// else wrote the same rows meanwhile.
+// else wrote the same rows meanwhile. It comes after the changes told so far have been
+// read, and so stands for all of them.
 func (e *Engine) verify(items []*item) {
 	e.planned(items, func(*plan) {})
 	for _, it := range items {
@@ -130,9 +132,20 @@ func (e *Engine) failed(ctx context.Context, items []*item, t *txn, err error) {
 		e.commit(ctx, slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it == bad }))
 		return
 	}
+	// Those that others lean on come first, so that nobody waits for a row that is only in
+	// the other half.
+	items = slices.Clone(items)
+	slices.SortStableFunc(items, func(a, b *item) int { return rank(a) - rank(b) })
 	half := len(items) / 2
 	e.commit(ctx, items[:half])
 	e.commit(ctx, items[half:])
+}
+
+func rank(it *item) int {
+	if it.leans {
+		return 1
+	}
+	return 0
 }
 
 // refused puts a key aside to try it alone later.
