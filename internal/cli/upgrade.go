@@ -64,6 +64,7 @@ pin ovs.image.tag to do that at another time.`,
 	}
 	f.add(cmd)
 	fs := cmd.Flags()
+	fs.BoolVar(&f.OrInstall, "install", false, "install the network if it is not installed")
 	fs.BoolVar(&f.ResetValues, "reset-values", false, "forget the stored settings: detect again, and take only those named here")
 	fs.BoolVar(&f.RollbackOnFailure, "rollback-on-failure", false, "go back to the installed revision if the new one does not get ready")
 	fs.StringVar(&revision, "rollback", "", "apply an earlier `revision` again; without a number the one before")

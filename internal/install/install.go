@@ -76,6 +76,8 @@ type Options struct {
 	TakeOwnership bool
 	Wait          bool
 	Timeout       time.Duration // of the wait
+	// OrInstall lets an upgrade install what is not installed.
+	OrInstall bool
 	// ResetValues forgets the settings of the installation that an upgrade changes.
 	ResetValues bool
 	// RollbackOnFailure goes back if an upgrade's pods do not get ready.

@@ -158,6 +158,8 @@ func (l *lifecycle) install() {
 		}
 		return ""
 	})
+	_, err := l.installer().Upgrade(l.Context(), wait)
+	l.refused(err, exitFailed, "not installed")
 	i := l.installer()
 	const reason = "n2: container ovn-northd waits: CrashLoopBackOff, it ended with code 1: northd: boom"
 	l.progress.onMsg = func(line string) {
@@ -165,7 +167,7 @@ func (l *lifecycle) install() {
 			l.kubelets.setBroken(func(*corev1.Pod, string) string { return "" })
 		}
 	}
-	r := l.must(i.Install(l.Context(), wait))
+	r := l.must(i.Upgrade(l.Context(), Options{OrInstall: true, Wait: true, Timeout: 2 * time.Minute}))
 	l.outcome(r, Installed)
 	for _, want := range []string{reason, "ovnkube-node: 2 of 2 ready", "ovnkube-control-plane: 1 of 1 ready", "ovs-node: 2 of 2 ready", "nodes: 2 of 2 ready", "Detected kubernetes.apiServer=https://" + advertised} {
 		if !strings.Contains(l.progress.String(), want) {

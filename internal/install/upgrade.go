@@ -34,6 +34,9 @@ func (i *Installer) Upgrade(ctx context.Context, o Options) (*Result, error) {
 	if op.last, err = op.releases.last(); err != nil {
 		return nil, reachable(err)
 	}
+	if op.last == nil && o.OrInstall {
+		return i.Install(ctx, o)
+	}
 	if op.last == nil {
 		return nil, errNotInstalled
 	}
