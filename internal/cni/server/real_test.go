@@ -96,6 +96,16 @@ func realZone(t testing.TB) *zone {
 
 // pod makes a pod known, with addresses.
 func (z *zone) pod(name string, change func(*world.Pod)) *world.Pod {
+	p := z.draft(name)
+	if change != nil {
+		change(p)
+	}
+	z.World.SetPod(p)
+	return p
+}
+
+// draft is a pod with addresses that nobody knows yet.
+func (z *zone) draft(name string) *world.Pod {
 	z.mu.Lock()
 	z.next++
 	number := z.next
@@ -109,10 +119,6 @@ func (z *zone) pod(name string, change func(*world.Pod)) *world.Pod {
 	}
 	n.MAC = plan.MACOf(plan.Addrs(n.Addresses)...)
 	p.Networks[world.DefaultNetwork] = n
-	if change != nil {
-		change(p)
-	}
-	z.World.SetPod(p)
 	return p
 }
 

@@ -3,11 +3,13 @@ package shim_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -217,15 +219,46 @@ func TestBinary(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	socket := filepath.Join(dir, "s")
-	serve(t, socket, func(wire.Request) *wire.Response { return &wire.Response{Result: json.RawMessage(`{"done":true}`)} })
+	started, measured := make(chan int, 1), make(chan int, 1)
+	serve(t, socket, func(wire.Request) *wire.Response {
+		// It waits for the answer now: this is the most memory it needs.
+		measured <- peakMemory(t, <-started)
+		return &wire.Response{Result: json.RawMessage(`{"done":true}`)}
+	})
 	cmd := exec.Command(binary)
+	var out bytes.Buffer
+	cmd.Stdout = &out
 	cmd.Env = []string{"CNI_COMMAND=ADD", "CNI_CONTAINERID=abc"}
 	cmd.Stdin = strings.NewReader(`{"cniVersion":"1.0.0","socket":"` + socket + `"}`)
-	out, err := cmd.Output()
-	if err != nil || string(out) != `{"done":true}` {
-		t.Fatalf("got %q, %v", out, err)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("CPU %s, size %d KiB", cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), fileSize(t, binary)>>10)
+	started <- cmd.Process.Pid
+	if err := cmd.Wait(); err != nil || out.String() != `{"done":true}` {
+		t.Fatalf("got %q, %v", out.String(), err)
+	}
+	peak := <-measured
+	const limit = 12 << 10 // KiB
+	if peak == 0 || peak > limit {
+		t.Errorf("a call needs %d KiB of memory, want at most %d", peak, limit)
+	}
+	t.Logf("memory %d KiB, CPU %s, size %d KiB", peak, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), fileSize(t, binary)>>10)
+}
+
+// peakMemory is the largest resident size of a process in KiB.
+func peakMemory(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return kib
+		}
+	}
+	return 0
 }
 
 func fileSize(t *testing.T, path string) int64 {
