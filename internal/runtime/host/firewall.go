@@ -101,7 +101,7 @@ func guardTable(nic string) nft.Table {
 func chainName(dev string) string {
 	out := []byte("nic-" + dev)
 	for i, b := range out {
-		if !('a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9') {
+		if letter := b|0x20 >= 'a' && b|0x20 <= 'z'; !letter && (b < '0' || b > '9') {
 			out[i] = '_'
 		}
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -96,7 +97,11 @@ func (w *flowWriter) tunnels(in input, p ports) {
 // it is never sent there.
 func (w *flowWriter) neighbours(in input, p ports) {
 	patch := fmt.Sprintf("in_port=%d,dl_src=%s,", p.patch, in.facts.MAC)
-	for _, a := range plan.Addrs(in.facts.Addresses) {
+	shared := plan.Addrs(in.facts.Addresses)
+	if a, ok := linkLocal(in.facts.MAC); ok {
+		shared = append(shared, a)
+	}
+	for _, a := range shared {
 		if a.Is4() {
 			w.add(0, 110, "in_port=LOCAL,arp,arp_tpa="+a.String(), output(p.nic))
 			w.add(0, 110, patch+"arp,arp_spa="+a.String()+",arp_tpa="+a.String(), output(p.nic))
@@ -114,6 +119,16 @@ func (w *flowWriter) neighbours(in input, p ports) {
 		w.add(0, 109, patch+match, "NORMAL")
 		w.add(0, 60, fmt.Sprintf("in_port=%d,dl_dst=%s,%s", p.nic, in.facts.MAC, match), output(p.patch)+",LOCAL")
 	}
+}
+
+// linkLocal is the IPv6 address that OVN, and the kernel by default, make from a MAC
+// (RFC 4291, appendix A).
+func linkLocal(mac string) (netip.Addr, bool) {
+	m, err := net.ParseMAC(mac)
+	if err != nil || len(m) != 6 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]}), true
 }
 
 // neighbourDiscovery are the ICMPv6 types of solicitation and advertisement (RFC 4861).

@@ -33,7 +33,28 @@ func (l *lab) pod(name, mac string, addrs ...string) (ns string) {
 		l.run("ip", "-n", ns, "addr", "add", a, "dev", "eth0")
 	}
 	l.vsctl("add-port", "br-int", "v"+name)
-	l.ofctl("add-flow", l.bridge("br-int"), "actions=NORMAL")
+	l.ofctl("add-flow", l.bridge("br-int"), "priority=1,actions=NORMAL")
+	return ns
+}
+
+// router makes a namespace that plays the gateway router, with the node's own MAC and
+// addresses. OVN's br-int does not learn addresses, so the two ports are tied together.
+func (l *lab) router() (ns string) {
+	l.t.Helper()
+	ns = l.pod("gr", labMAC, labNode4+"/24", labNode6+"/64")
+	number := func(port string) string {
+		return strings.TrimSpace(l.vsctl("get", "Interface", port, "ofport"))
+	}
+	patch, veth := number("patch-br-int-to-br-ex_n1"), number("vgr")
+	l.ofctl("add-flow", l.bridge("br-int"), "priority=10,in_port="+patch+",actions=output:"+veth)
+	l.ofctl("add-flow", l.bridge("br-int"), "priority=10,in_port="+veth+",actions=output:"+patch)
+	// IPv6 addresses go through duplicate address detection, which the host must not hear.
+	eventually(l.t, "the router's addresses", func() error {
+		if s := l.run("ip", "-n", ns, "addr"); strings.Contains(s, "tentative") || strings.Contains(s, "dadfailed") {
+			return errors.New(s)
+		}
+		return nil
+	})
 	return ns
 }
 
@@ -65,15 +86,7 @@ func TestRealSharedGateway(t *testing.T) {
 	l.connectWhenMade()
 	p, _ := l.agent()
 	tr := l.traffic(labPeer4, labPeer6)
-	// IPv6 addresses of the "router" go through duplicate address detection, which the
-	// host must not hear.
-	router := l.pod("gr", labMAC, labNode4+"/24", labNode6+"/64")
-	eventually(t, "the router's address", func() error {
-		if s := l.run("ip", "-n", router, "-6", "addr", "show", "scope", "global"); strings.Contains(s, "tentative") || strings.Contains(s, "dadfailed") {
-			return errors.New(s)
-		}
-		return nil
-	})
+	router := l.router()
 	for _, a := range []struct{ node, peer string }{{labNode4, labPeer4}, {labNode6, labPeer6}} {
 		outside, host := l.server(l.peer, a.peer), l.server(l.node, a.node)
 		for range 3 {
@@ -100,6 +113,40 @@ func TestRealSharedGateway(t *testing.T) {
 		return nil
 	})
 	tr.end(t)
+	p.end(t)
+}
+
+// The host reaches services through OVN, and OVN reaches the host when it chose the host
+// as the end point of a service: both by masquerade addresses.
+func TestRealServices(t *testing.T) {
+	l := newLab(t)
+	l.configure()
+	l.startOVS()
+	l.connectWhenMade()
+	p, _ := l.agent()
+	router := l.router()
+	for _, a := range []struct{ node, service, host, ovn, hop string }{
+		{labNode4, "10.96.0.10", "169.254.0.2", "169.254.0.1", "169.254.0.4"},
+		{labNode6, "fd00:10:96::10", "fd69::2", "fd69::1", "fd69::4"},
+	} {
+		// What the topology gives the gateway router: a route to the masquerade addresses by
+		// a next hop whose MAC it knows without asking.
+		l.run("ip", "-n", router, "addr", "add", a.service, "dev", "lo")
+		l.run("ip", "-n", router, "route", "add", a.hop, "dev", "eth0")
+		l.run("ip", "-n", router, "route", "add", a.host, "via", a.hop)
+		l.run("ip", "-n", router, "neigh", "add", a.hop, "lladdr", "0a:58:a9:fe:00:04", "dev", "eth0")
+		service, host := l.server(router, a.service), l.server(l.node, a.node)
+		for _, source := range []string{"", a.node} {
+			l.dial(l.node, source, a.service)
+			if from := service.await(t, "from"); from != a.host {
+				t.Errorf("the host (%q) came to the service as %s, not %s", source, from, a.host)
+			}
+		}
+		l.dial(router, a.node, a.host)
+		if from := host.await(t, "from"); from != a.ovn {
+			t.Errorf("OVN came to the host as %s, not %s", from, a.ovn)
+		}
+	}
 	p.end(t)
 }
 

@@ -141,11 +141,10 @@ func (j job) agent(ctx context.Context, mode string) error {
 			fmt.Println("ready", writes)
 		}
 	}()
-	err = r.Run(ctx)
-	if ctx.Err() != nil {
-		return nil
+	if err := r.Run(ctx); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 type noSwitch struct{}
@@ -164,8 +163,11 @@ func echoServer(ctx context.Context, address string) error {
 	fmt.Println("ready")
 	for {
 		c, err := l.Accept()
-		if err != nil {
+		if ctx.Err() != nil {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		fmt.Println("from", c.RemoteAddr().(*net.TCPAddr).IP)
 		go func() { _, _ = io.Copy(c, c) }()
@@ -367,7 +369,7 @@ func (l *lab) startOVSDB() {
 
 func (l *lab) startVswitchd() {
 	l.t.Helper()
-	l.daemon("ovs-vswitchd", "unix:"+l.dir+"/db.sock", "-vconsole:off", "--log-file="+l.dir+"/vswitchd.log")
+	l.daemon("ovs-vswitchd", "unix:"+l.dir+"/db.sock", "-vconsole:off", "--unixctl="+l.dir+"/vs.ctl", "--log-file="+l.dir+"/vswitchd.log")
 }
 
 func (l *lab) daemon(name string, args ...string) {

@@ -134,21 +134,21 @@ func TestFakeIsLikeTheKernel(t *testing.T) {
 			if err := fake.Apply(t.Context(), c); err != nil {
 				t.Errorf("fake: %v", err)
 			}
-			real, err := n.State(t.Context(), []string{"a", "b"})
+			live, err := n.State(t.Context(), []string{"a", "b"})
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			table, _ := fake.State(t.Context(), []string{"a", "b"})
-			if d := cmp.Diff(real, table, comparable...); d != "" {
+			if d := cmp.Diff(live, table, sameState...); d != "" {
 				t.Errorf("change %d (%s): -kernel +fake\n%s", i, c, d)
 				return
 			}
 		}
 		for _, key := range []string{"net/ipv4/conf/a/rp_filter", "net/ipv6/conf/b/disable_ipv6"} {
-			real, ok, err := n.Sysctl(key)
-			if table, _, _ := fake.Sysctl(key); real != table || !ok || err != nil {
-				t.Errorf("sysctl %s: kernel %s %v %v, fake %s", key, real, ok, err, table)
+			live, ok, err := n.Sysctl(key)
+			if table, _, _ := fake.Sysctl(key); live != table || !ok || err != nil {
+				t.Errorf("sysctl %s: kernel %s %v %v, fake %s", key, live, ok, err, table)
 			}
 		}
 		if _, ok, err := n.Sysctl("net/ipv4/conf/none/rp_filter"); ok || err != nil {
@@ -157,9 +157,9 @@ func TestFakeIsLikeTheKernel(t *testing.T) {
 	})
 }
 
-// comparable leaves out what only the kernel has: indexes, link-local and multicast
+// sameState leaves out what only the kernel has: indexes, link-local and multicast
 // addresses and routes, and the order in which it lists.
-var comparable = []cmp.Option{
+var sameState = []cmp.Option{
 	cmp.Transformer("state", func(s *kernel.State) kernel.State {
 		linkLocal := func(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() }
 		out := kernel.State{Neighbors: s.Neighbors}

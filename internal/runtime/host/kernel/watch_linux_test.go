@@ -79,8 +79,7 @@ func TestConcerns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	started, marked := make(chan struct{}), make(chan bool)
 	first, concerned := true, false
-	var watching chan struct{}
-	watching = inside(func() {
+	watching := inside(func() {
 		n, err := NewNetlink()
 		if err != nil {
 			t.Error(err)

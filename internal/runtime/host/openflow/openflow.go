@@ -64,7 +64,7 @@ func (o Ofctl) Replace(ctx context.Context, bridge, flows string) error {
 func (o Ofctl) serves(bridge string) error {
 	c, err := net.Dial("unix", o.socket(bridge))
 	if err != nil {
-		return fmt.Errorf("bridge %s: %w (%v)", bridge, ErrNoBridge, err)
+		return fmt.Errorf("bridge %s: %w: %w", bridge, ErrNoBridge, err)
 	}
 	return c.Close()
 }
