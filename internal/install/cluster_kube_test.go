@@ -61,11 +61,11 @@ func kubebox(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, _ := filepath.Glob(filepath.Join(cache, "ovnkctl", "kube*", "kubebox"))
-	if len(found) == 0 {
-		t.Fatalf("no kubebox below %s/ovnkctl: build Kubernetes with `bin/sandbox build kube`, or set KUBEBOX to the program", cache)
+	path := filepath.Join(cache, "ovnkctl", "kube-current", "kubebox")
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v: build Kubernetes with `bin/sandbox build kube`, or set KUBEBOX to the program", err)
 	}
-	return found[len(found)-1]
+	return path
 }
 
 func newTestCluster(t *testing.T) *testCluster {
