@@ -279,9 +279,14 @@ func reasonsError(reasons []feature.Reason) error {
 	return errors.Join(errs...)
 }
 
-// report makes reasons events on the object that is to be mended.
+// report makes reasons events on the object that is to be mended. Every zone has reasons
+// for every node that is not in order: only that node's own says so to the cluster.
 func (a *agent) report(name string, key feature.Key, reasons []feature.Reason) {
 	for _, r := range reasons {
+		if r.Object.Kind == world.KindNode && r.Object.Name != a.o.Node {
+			a.Log.Debug("remote node not as asked for", "feature", name, "key", key, "code", r.Code, "reason", r.Message)
+			continue
+		}
 		a.Log.Warn("not as asked for", "feature", name, "key", key, "code", r.Code, "reason", r.Message, "remedy", r.Remedy)
 		a.recorder.Record(kube.Event{
 			Object: r.Object, Warning: true, Reason: r.Code, Action: "Programming", Note: r.Message + "; " + r.Remedy,

@@ -24,10 +24,10 @@ import (
 // nodesReady bounds the time from the end of the installation to Ready nodes.
 const nodesReady = 2 * time.Minute
 
-// installArgs is the installation as a user would type it. These are all the
-// values that this cluster needs set; everything else is the chart's default.
-func installArgs(p plan.Plan, gatewayMode, kubeconfig, tag string) []string {
-	args := []string{"install", "--wait", "--kubeconfig", kubeconfig}
+// installArgs is the installation, or the upgrade, as a user would type it. These are all
+// the values that this cluster needs set; everything else is the chart's default.
+func installArgs(verb string, p plan.Plan, gatewayMode, kubeconfig, tag string) []string {
+	args := []string{verb, "--wait", "--kubeconfig", kubeconfig}
 	for _, kv := range [][2]string{
 		{"image.repository", images.Repository},
 		{"image.tag", tag},
@@ -62,7 +62,7 @@ func (s *Sandbox) network(ctx context.Context, client kubernetes.Interface) erro
 	if err != nil {
 		return err
 	}
-	if err := s.out.Do("ovnkctl install", func(p *progress.Phase) error { return s.install(ctx, p, product.Tag) }); err != nil {
+	if err := s.out.Do("ovnkctl install", func(p *progress.Phase) error { return s.install(ctx, p, client, product.Tag) }); err != nil {
 		return err
 	}
 	if err := s.out.Do("nodes ready", func(p *progress.Phase) error { return waitReady(ctx, p, client) }); err != nil {
@@ -176,21 +176,25 @@ func (s *Sandbox) loadLast(ctx context.Context, nodes node.Config, name string) 
 	return load(ctx, nodes, name, product)
 }
 
-func (s *Sandbox) install(ctx context.Context, p *progress.Phase, tag string) error {
+func (s *Sandbox) install(ctx context.Context, p *progress.Phase, client kubernetes.Interface, tag string) error {
+	verb := "install"
+	if _, err := client.AppsV1().DaemonSets("ovn-kubernetes").Get(ctx, "ovnkube-node", metav1.GetOptions{}); err == nil {
+		verb = "upgrade" // to what is built now; nothing happens if that is the same
+	}
 	logPath := s.log("install")
 	log, err := os.Create(logPath)
 	if err != nil {
 		return fmt.Errorf("install log: %w", err)
 	}
 	defer log.Close() //nolint:errcheck // a log
-	cmd := exec.CommandContext(ctx, filepath.Join(s.Checkout, "bin/ovnkctl"), installArgs(s.plan(), s.state.GatewayMode, s.Kubeconfig(), tag)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.Checkout, "bin/ovnkctl"), installArgs(verb, s.plan(), s.state.GatewayMode, s.Kubeconfig(), tag)...)
 	out := io.MultiWriter(log, p.Lines())
 	cmd.Stdout, cmd.Stderr = out, out
 	// Ctrl-C must leave a release that can be upgraded: let the installer end by itself.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Run(); err != nil {
-		return progress.WithLog(fmt.Errorf("bin/ovnkctl install: %w", err), logPath)
+		return progress.WithLog(fmt.Errorf("bin/ovnkctl %s: %w", verb, err), logPath)
 	}
 	p.Note("")
 	return nil

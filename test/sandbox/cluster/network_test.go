@@ -20,7 +20,7 @@ func TestInstallValues(t *testing.T) {
 	t.Parallel()
 	type m = map[string]any
 	got := m{}
-	args := installArgs(plan.New(plan.Dual), GatewayLocal, "/k", "dev-1")
+	args := installArgs("install", plan.New(plan.Dual), GatewayLocal, "/k", "dev-1")
 	for i, a := range args {
 		if a == "--set" {
 			if err := strvals.ParseInto(args[i+1], got); err != nil {
