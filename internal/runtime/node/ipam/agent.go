@@ -281,6 +281,12 @@ func (a *Agent) settle(k world.PodKey) (freed bool) {
 		if held && slices.Equal(r.addresses, n.Addresses) {
 			return freed
 		}
+		if held { // somebody changed the annotation; the pod's interface did not change with it
+			a.c.Report(p.Ref(), AddressReplaced, fmt.Sprintf("annotation %s says %v; it was put back to %v", annotation.PodNetworks.Key(), n.Addresses, r.addresses),
+				"do not change this annotation by hand")
+			a.publish(p, r.addresses)
+			return freed
+		}
 		if taken = a.reserve(p, n.Addresses); taken == nil {
 			return freed
 		}
