@@ -46,7 +46,8 @@ type Base struct {
 	Device     string // of a netdev table; nft before 1.1 does not list it
 }
 
-// Rule is one rule; the comment says why it is there.
+// Rule is one rule; the comment says why it is there, without quotes, which nft cannot
+// keep.
 type Rule struct{ Text, Comment string }
 
 // tag is the comment that is written: what it says and the hash of what it does.
@@ -96,7 +97,7 @@ func (o Op) String() string {
 	case DeleteChain, FlushChain:
 		return head + " " + o.Chain.Name
 	case AddRule:
-		return fmt.Sprintf("%s %s %s comment %q", head, o.Chain.Name, o.Rule.Text, o.Rule.tag())
+		return fmt.Sprintf("%s %s %s comment \"%s\"", head, o.Chain.Name, o.Rule.Text, o.Rule.tag())
 	}
 	return head
 }

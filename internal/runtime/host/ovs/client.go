@@ -94,7 +94,7 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// Watch calls notify after each change that State can show, until ctx ends.
+// Watch calls notify at first and after each change that State can show, until ctx ends.
 func (c *Client) Watch(ctx context.Context, notify func()) error {
 	cancel := c.DB.Subscribe(func(changes []ovn.Change) {
 		if slices.ContainsFunc(changes, c.concerns) {
@@ -102,7 +102,6 @@ func (c *Client) Watch(ctx context.Context, notify func()) error {
 		}
 	})
 	defer cancel()
-	notify()
 	<-ctx.Done()
 	return ctx.Err()
 }

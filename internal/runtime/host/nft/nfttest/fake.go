@@ -201,11 +201,8 @@ func applyChain(t *nft.Table, o nft.Op) error {
 	case nft.AddRule:
 		// What nft lists of a rule is the comment at the end of its line.
 		line := o.String()
-		tag, err := strconv.Unquote(line[strings.LastIndex(line, " comment ")+len(" comment "):])
-		if err != nil {
-			return err
-		}
-		c.Rules = append(c.Rules, nft.Rule{Comment: tag})
+		tag := line[strings.LastIndex(line, " comment ")+len(" comment "):]
+		c.Rules = append(c.Rules, nft.Rule{Comment: strings.Trim(tag, `"`)})
 	}
 	return nil
 }
