@@ -161,15 +161,15 @@ func (p *Pool) blockOf(a netip.Prefix) int {
 
 // Release frees everything that the owner holds and tells whether that was anything.
 func (p *Pool) Release(o Owner, addresses []netip.Prefix) bool {
-	any := false
+	freed := false
 	for _, a := range addresses {
 		if held, ok := p.held[a.Addr()]; ok && held == o {
 			delete(p.held, a.Addr())
 			p.blocks[p.blockOf(a)].used--
-			any = true
+			freed = true
 		}
 	}
-	return any
+	return freed
 }
 
 // Usage is how many addresses of each subnet are in use, and of how many.
