@@ -175,7 +175,12 @@ func TestExecLogsPortForward(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- fw.ForwardPorts() }()
-	defer func() { close(stop); <-done }()
+	defer func() {
+		close(stop)
+		if err := <-done; err != nil {
+			t.Errorf("port-forward ended: %v", err)
+		}
+	}()
 	select {
 	case <-ready:
 	case err := <-done:

@@ -150,11 +150,11 @@ func read(c net.Conn, until time.Time, echoes chan<- time.Time) {
 	buf := make([]byte, 8)
 	for {
 		if _, err := io.ReadFull(c, buf); err != nil {
-			var refused net.Error
-			if c.LocalAddr().Network() == "udp" && !(errors.As(err, &refused) && refused.Timeout()) {
-				continue // an ICMP error ends no UDP flow
+			var timeout net.Error
+			if c.LocalAddr().Network() == "tcp" || errors.As(err, &timeout) && timeout.Timeout() {
+				return
 			}
-			return
+			continue // an ICMP error ends no UDP flow
 		}
 		echoes <- time.Now()
 	}
