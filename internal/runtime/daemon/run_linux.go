@@ -98,6 +98,9 @@ func (d Daemon) prepareSwitch(ctx context.Context, o Options) error {
 	if changed {
 		o.Log.Info("settings of vswitchd written", "other_config", want)
 	}
+	if err := releaseNIC(ctx, socket, o.Log); err != nil {
+		return withHint("gateway NIC after a reboot: %w", err)
+	}
 	return nil
 }
 
