@@ -299,6 +299,7 @@ func (db *DB) connection(ctx context.Context) (was bool, err error) {
 		return false, ErrDisconnected
 	}
 	s := newSession(db, c, p)
+	defer db.offline()
 	defer s.end()
 	content.AddEventHandler(s)
 	if _, err := c.Monitor(starting, p.monitor()); err != nil {
@@ -307,7 +308,6 @@ func (db *DB) connection(ctx context.Context) (was bool, err error) {
 	if err := s.wait(starting, lost); err != nil {
 		return false, err
 	}
-	defer db.offline()
 	return true, db.serve(ctx, c, lost)
 }
 
@@ -346,6 +346,9 @@ func (db *DB) setOnline(c client.Client, p plan) {
 func (db *DB) offline() {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if db.client == nil {
+		return // it was lost before it was usable
+	}
 	db.client, db.online = nil, make(chan struct{})
 	for uuid, waiting := range db.awaited {
 		for _, a := range waiting {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -141,9 +142,9 @@ func (c *Column) wire(p any) any {
 	case *[]string:
 		return wireSet(*p, c.keyUUID)
 	case *[]int:
-		out := make([]any, len(*p))
-		for i, v := range *p {
-			out[i] = v
+		out := make([]any, 0, len(*p))
+		for _, v := range distinct(*p) {
+			out = append(out, v)
 		}
 		return ovsdb.OvsSet{GoSet: out}
 	case *map[string]string:
@@ -183,11 +184,38 @@ func wireOptional[T int | bool](p *T) any {
 }
 
 func wireSet(vs []string, ref bool) ovsdb.OvsSet {
+	vs = distinct(vs)
 	out := make([]any, len(vs))
 	for i, v := range vs {
 		out[i] = atom(v, ref)
 	}
 	return ovsdb.OvsSet{GoSet: out}
+}
+
+// distinct leaves out repeated elements: a server refuses a set that has any.
+func distinct[T comparable](vs []T) []T {
+	const few = 16
+	if len(vs) <= few {
+		for i := 1; i < len(vs); i++ {
+			if slices.Contains(vs[:i], vs[i]) {
+				return distinctOfMany(vs)
+			}
+		}
+		return vs
+	}
+	return distinctOfMany(vs)
+}
+
+func distinctOfMany[T comparable](vs []T) []T {
+	seen := make(map[T]struct{}, len(vs))
+	out := make([]T, 0, len(vs))
+	for _, v := range vs {
+		if _, ok := seen[v]; !ok {
+			seen[v] = struct{}{}
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 func wireMap[K, V comparable](m map[K]V) ovsdb.OvsMap {

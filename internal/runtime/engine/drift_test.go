@@ -45,9 +45,9 @@ func scene(t *testing.T, more ...func(*engine.Config)) (f *fixture, hand *ovn.DB
 	f.world.SetPod(pod("maker", "n1", "m", "sets", "set"))
 	f.world.SetPod(pod("a", "n1", "1", "in", "set", "shared", "x", "mac", "0a:58:00:00:00:01"))
 	f.world.SetPod(pod("b", "n1", "2", "in", "set", "shared", "y", "option", "o", "value", "v"))
-	hand = s.Connect(t)
-	byHand(t, hand, ovn.Insert(&nb.NBGlobal{}, "g"))
+	byHand(t, f.nb, ovn.Insert(&nb.NBGlobal{}, "g"))
 	f.idle()
+	hand = s.Connect(t) // not earlier: the server in memory may forget to tell who connects during a transaction
 	return f, hand, s
 }
 
@@ -201,7 +201,10 @@ func TestDatabaseMadeAnew(t *testing.T) {
 // TestLostConnection cuts the connection and changes the world meanwhile.
 func TestLostConnection(t *testing.T) {
 	t.Parallel()
-	f, _, s := scene(t)
+	s := ovntest.Real(t, ovn.Northbound(), northbound(t))
+	f := start(t, s, newWorld())
+	f.world.SetNode(node("n1", "1"))
+	f.world.SetPod(pod("maker", "n1", "m", "sets", "set"))
 	for range 5 {
 		s.Shut()
 		f.world.SetPod(pod("late", "n1", time.Now().String()))

@@ -93,21 +93,25 @@ func start(t testing.TB, s *ovntest.Server, w *world.Store, more ...func(*engine
 	return f
 }
 
+// copyWorld delivers the objects of the fixture's world to another one.
+func (f *fixture) copyWorld(to *world.Store) {
+	f.world.Read(func(v world.View) {
+		for _, n := range v.Nodes() {
+			to.SetNode(n)
+		}
+		for p := range v.Pods {
+			to.SetPod(p)
+		}
+	})
+}
+
 // restart stops the engine and starts another one, on a world of the same content.
 func (f *fixture) restart(s *ovntest.Server) *fixture {
 	f.t.Helper()
 	f.close()
-	w := newWorld()
-	g := prepare(f.t, s, w)
-	f.world.Read(func(v world.View) {
-		for _, n := range v.Nodes() {
-			w.SetNode(n)
-		}
-		for p := range v.Pods {
-			w.SetPod(p)
-		}
-	})
-	w.MarkSynced()
+	g := prepare(f.t, s, newWorld())
+	f.copyWorld(g.world)
+	g.world.MarkSynced()
 	g.run()
 	g.sync()
 	return g
