@@ -234,7 +234,7 @@ func kindOf(l kernel.Link) string {
 func candidates(c Config, h *have) []string {
 	var out []string
 	for _, l := range h.kernel.Links {
-		if usable(c, h, l) == nil && l.Master == "" {
+		if usable(c, h, l) == nil && l.Master == "" && l.Kind != "tun" && l.Kind != "tuntap" {
 			out = append(out, l.Name)
 		}
 	}

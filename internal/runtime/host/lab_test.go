@@ -163,7 +163,7 @@ func echoServer(ctx context.Context, address string) error {
 	fmt.Println("ready")
 	for {
 		c, err := l.Accept()
-		if ctx.Err() != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {
@@ -202,11 +202,8 @@ func echoClient(ctx context.Context, address string) error {
 	fmt.Println("ready")
 	const patience = 20 * time.Second
 	var most time.Duration
-	for n, b := 0, make([]byte, 1); ; n++ {
-		if ctx.Err() != nil {
-			fmt.Println("answers", n, "longest", most.Milliseconds())
-			return nil
-		}
+	n, b := 0, make([]byte, 1)
+	for ; ctx.Err() == nil; n++ {
 		start := time.Now()
 		_ = c.SetDeadline(start.Add(patience))
 		if _, err := c.Write([]byte("x")); err != nil {
@@ -218,6 +215,8 @@ func echoClient(ctx context.Context, address string) error {
 		most = max(most, time.Since(start))
 		time.Sleep(5 * time.Millisecond) // the pace of the traffic, not a wait for anything
 	}
+	fmt.Println("answers", n, "longest", most.Milliseconds())
+	return nil
 }
 
 // lab is a node and its next hop.

@@ -51,8 +51,12 @@ const (
 	// retryPass is how soon after a pass that could not do all there is another, for
 	// causes that announce no end.
 	retryPass = time.Second
-	// maxRounds bounds the passes that follow each other because the last one wrote.
+	// maxRounds bounds the looks of one pass, each of which follows because the last one
+	// wrote: a move takes six.
 	maxRounds = 20
+	// maxBusy is how many passes in a row may write before there is a pause of retryPass
+	// between them: somebody undoes what they do.
+	maxBusy = 10
 )
 
 // New makes a Reconciler.
@@ -103,11 +107,21 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	r.watch(ctx, &watchers)
 	full := time.NewTicker(fullPass)
 	defer full.Stop()
-	what := scopeAll
+	what, busy := scopeAll, 0
 	for {
 		var retry <-chan time.Time
-		if !r.pass(ctx, what) {
+		settled, wrote := r.pass(ctx, what)
+		if !settled {
 			retry = time.After(retryPass)
+		}
+		if busy++; !wrote {
+			busy = 0
+		}
+		if busy == maxBusy {
+			r.cfg.Log.Warn("somebody undoes what is done to the host: slowing down")
+		}
+		if busy >= maxBusy {
+			pause(ctx, retryPass)
 		}
 		select {
 		case <-ctx.Done():
@@ -124,20 +138,25 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 // Once mends the host until nothing is left to do or what is left has to wait for
 // somebody else, and tells whether everything is in place.
-func (r *Reconciler) Once(ctx context.Context) bool { return r.pass(ctx, scopeAll) }
+func (r *Reconciler) Once(ctx context.Context) bool {
+	settled, _ := r.pass(ctx, scopeAll)
+	return settled
+}
 
-func (r *Reconciler) pass(ctx context.Context, what scope) bool {
+// pass looks and mends; settled tells that everything is in place.
+func (r *Reconciler) pass(ctx context.Context, what scope) (settled, wrote bool) {
 	var reasons []*Reason
 	for range maxRounds {
-		var wrote bool
-		wrote, reasons = r.round(ctx, what)
-		if !wrote || ctx.Err() != nil {
+		var more bool
+		more, reasons = r.round(ctx, what)
+		wrote = wrote || more
+		if !more || ctx.Err() != nil {
 			break
 		}
 		what = scopeState | r.take()
 	}
 	r.report(reasons)
-	return len(reasons) == 0
+	return len(reasons) == 0, wrote
 }
 
 // round is one look and the writes that follow from it.

@@ -596,3 +596,41 @@ func TestRunHealsByEvents(t *testing.T) {
 		}
 	})
 }
+
+// Somebody who undoes every change does not make it spin.
+func TestRunSlowsDownInAFight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		r := m.reconciler(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- r.Run(ctx) }()
+		synctest.Wait()
+		m.writes()
+		wake := make(chan struct{}, 1)
+		go func() {
+			_ = m.kernel.Watch(ctx, nil, func() {
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+			})
+		}()
+		go func() {
+			for range wake {
+				if m.kernel.Snapshot().HasAddr(addr4("169.254.0.2/17", "br-ex")) {
+					_ = m.kernel.Do(kernel.DeleteAddr{Addr: addr4("169.254.0.2/17", "br-ex")})
+				}
+			}
+		}()
+		const fight = 5 * time.Minute
+		time.Sleep(fight)
+		if w := m.writes(); w.kernel == 0 || w.kernel > int(fight/retryPass)*maxRounds*3 {
+			t.Errorf("%d writes in %s", w.kernel, fight)
+		}
+		cancel()
+		<-ended
+		close(wake)
+	})
+}

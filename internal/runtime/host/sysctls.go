@@ -32,10 +32,6 @@ func conf(version, dev, name string) string { return "net/" + version + "/conf/"
 // learnt from routers, except on devices that say that they want them nevertheless.
 func desiredSysctls(in input) []sysctl {
 	bridge := in.bridge()
-	acceptRA := "0"
-	if in.acceptRA {
-		acceptRA = acceptRARouter
-	}
 	out := []sysctl{
 		{key: conf("ipv4", bridge, "forwarding"), value: "1"},
 		// While addresses are on both devices, replies come in by the bridge whose route
@@ -44,11 +40,21 @@ func desiredSysctls(in input) []sysctl {
 		{key: conf("ipv4", ManagementPort, "forwarding"), value: "1"},
 		{key: conf("ipv4", ManagementPort, "rp_filter"), value: rpFilterLoose},
 	}
-	if slices.Contains(in.families(), ipv6) {
+	pods := slices.Contains(in.families(), ipv6)
+	// The host may have IPv6 though its pods do not.
+	own := slices.ContainsFunc(in.uplink.addrs, func(a kernel.Addr) bool { return a.Prefix.Addr().Is6() })
+	if pods || own || in.acceptRA {
+		acceptRA := "0"
+		if in.acceptRA {
+			acceptRA = acceptRARouter
+		}
 		out = append(out,
 			sysctl{key: conf("ipv6", bridge, "disable_ipv6"), value: "0"},
 			sysctl{key: conf("ipv6", bridge, "keep_addr_on_down"), value: "1"},
-			sysctl{key: conf("ipv6", bridge, "accept_ra"), value: acceptRA},
+			sysctl{key: conf("ipv6", bridge, "accept_ra"), value: acceptRA})
+	}
+	if pods {
+		out = append(out,
 			sysctl{key: conf("ipv6", ManagementPort, "disable_ipv6"), value: "0"},
 			sysctl{key: conf("ipv6", ManagementPort, "keep_addr_on_down"), value: "1"},
 			sysctl{key: conf("ipv6", "all", "forwarding"), value: "1", lasting: true})
