@@ -323,7 +323,7 @@ func (a *Agent) allocate(p *world.Pod, taken error) {
 	case taken != nil:
 		a.c.Report(p.Ref(), AddressReplaced, fmt.Sprintf("annotation %s: %v; the pod got %v instead", annotation.PodNetworks.Key(), taken, addresses), "do not set this annotation by hand")
 	case problem != "":
-		a.c.Report(p.Ref(), AddressReplaced, fmt.Sprintf("%s; the pod got %v instead", problem, addresses), "do not set this annotation by hand")
+		a.c.Report(p.Ref(), AddressReplaced, fmt.Sprintf("annotation %s: %s; the pod got %v instead", annotation.PodNetworks.Key(), problem, addresses), "do not set this annotation by hand")
 	}
 	a.hold(p, addresses)
 	a.publish(p, addresses)
