@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 
@@ -115,7 +114,7 @@ func withOwner(ids map[string]string, w *want) map[string]string {
 func (s *side) collect(w *want, c *ovn.Column, p any) {
 	state := s.p.e.registry.slots[slot{place{s.n, rows.Target{Table: w.table.Name, Name: w.name}}, c.Name}]
 	starting := s.p.e.phase == starting
-	keep := w.have != nil && c.Role == ovn.Shared && (w.table.Singleton || starting || len(s.p.e.aside) > 0)
+	keep := w.have != nil && c.Role == ovn.Shared && (w.table.Singleton || starting || len(s.p.e.wishes) > 0)
 	if state == nil && !keep {
 		return
 	}
@@ -170,9 +169,10 @@ func (s *side) keepEntries(out map[string]string, w *want, c *ovn.Column, all bo
 		}
 		return
 	}
-	for m := range s.wished(w.have, c) {
-		if v, ok := now[m.Key]; ok && out[m.Key] == "" {
-			out[m.Key] = v
+	for _, wish := range s.wished(w.have, c) {
+		k := wish.member.Key
+		if v, ok := now[k]; ok && out[k] == "" {
+			out[k] = v
 		}
 	}
 }
@@ -284,10 +284,10 @@ func (s *side) strays(r *ovn.Row, c *ovn.Column) []string {
 			wanted[s.elementID(e)] = struct{}{}
 		}
 	}
-	for m, who := range s.wished(r, c) {
-		e := element{value: m.Value}
-		if _, ok := rows.ParseRef(m.Value); ok {
-			e.owner = who
+	for _, wish := range s.wished(r, c) {
+		e := element{value: wish.member.Value}
+		if _, ok := rows.ParseRef(e.value); ok {
+			e.owner = wish.state.owner
 		}
 		wanted[s.elementID(e)] = struct{}{}
 	}
@@ -299,18 +299,9 @@ func (s *side) strays(r *ovn.Row, c *ovn.Column) []string {
 	return out
 }
 
-// wished yields what keys that cannot be planned now would contribute to a column, with
-// their owners: what they contributed before stays until they can.
-func (s *side) wished(r *ovn.Row, c *ovn.Column) iter.Seq2[rows.Member, string] {
-	return func(yield func(rows.Member, string) bool) {
-		for k := range s.p.e.aside {
-			for _, m := range k.wishes[s.n] {
-				if m.Column == c.Name && m.Parent.Table == r.Table.Name && m.Parent.Name == r.Name() && !yield(m, k.owner) {
-					return
-				}
-			}
-		}
-	}
+// wished are the contributions to a column of keys that cannot be planned now.
+func (s *side) wished(r *ovn.Row, c *ovn.Column) []wish {
+	return s.p.e.wishes[slot{place{s.n, rows.Target{Table: r.Table.Name, Name: r.Name()}}, c.Name}]
 }
 
 // registerLoose remembers which rows without external_ids a key owns.

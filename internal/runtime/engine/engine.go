@@ -76,13 +76,10 @@ type Engine struct {
 	wake  chan struct{}
 
 	// Only the engine's goroutine touches these.
-	registry *registry
-	loose    map[place]*keyState
-	waiters  map[place]map[*keyState]struct{}
-	aside    map[*keyState]struct{} // keys that could not be planned
-	phase    phase
-	schemas  [sides]string // versions, for messages
-	seen     [sides]int    // generations of the databases
+	ledger
+	phase   phase
+	schemas [sides]string // versions, for messages
+	seen    [sides]int    // generations of the databases
 }
 
 // phase is how far the engine has come since its start.
@@ -108,8 +105,7 @@ func New(cfg Config) *Engine {
 		dbs:      [sides]*ovn.DB{nbSide: cfg.NB, sbSide: cfg.SB},
 		features: map[string]feature.Feature{},
 		synced:   make(chan struct{}), wake: make(chan struct{}, 1),
-		registry: newRegistry(), loose: map[place]*keyState{},
-		waiters: map[place]map[*keyState]struct{}{}, aside: map[*keyState]struct{}{},
+		ledger: newLedger(),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

@@ -447,10 +447,7 @@ func each(p any, f func(string)) {
 // register tells the registry what a key contributes, and the index of rows without
 // external_ids what it owns.
 func (p *plan) register(it *item) {
-	if _, ok := p.e.aside[it.keyState]; ok {
-		delete(p.e.aside, it.keyState)
-		it.wishes = [sides][]rows.Member{}
-	}
+	p.e.forgetWishes(it.keyState)
 	for n, s := range p.sides {
 		if s == nil {
 			continue
@@ -466,12 +463,6 @@ func (p *plan) register(it *item) {
 		p.e.registry.replace(it.keyState, n, now)
 		s.registerLoose(it)
 	}
-}
-
-// setAside remembers what a key would contribute that is left out of the plan.
-func (e *Engine) setAside(it *item) {
-	it.wishes = [sides][]rows.Member{nbSide: it.out.NB.Members, sbSide: it.out.SB.Members}
-	e.aside[it.keyState] = struct{}{}
 }
 
 func (e *Engine) contribution(it *item, n int, s *side, m rows.Member) contribution {

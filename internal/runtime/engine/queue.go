@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ovnkctl/ovnkctl/internal/ovn/owner"
-	"github.com/ovnkctl/ovnkctl/internal/ovn/rows"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 )
 
@@ -45,6 +44,22 @@ type keyState struct {
 	owner string // as external_ids have it
 
 	// Guarded by Engine.mu.
+	queued
+	reasons []feature.Reason
+	problem *feature.Reason // the engine's own: waiting, refused
+	alone   bool            // is tried alone after a refusal
+
+	// Of the engine's goroutine.
+	live     bool // wants anything at all
+	scrub    bool // look for elements that nobody contributes
+	failures int  // refused transactions in a row
+	awaits   []place
+	shares
+	drift
+}
+
+// queued is a key's place in the queue.
+type queued struct {
 	lane    lane
 	cause   cause
 	asked   uint64 // counts how often the key was put into the queue
@@ -52,23 +67,24 @@ type keyState struct {
 	waiters []waiter
 	retryAt time.Time
 	heapAt  int // position among the delayed, -1 when not there
-	reasons []feature.Reason
-	problem *feature.Reason // the engine's own: waiting, refused
+}
 
-	// Of the engine's goroutine.
-	live      bool                  // wants anything at all
+// shares is what a key has in rows of others and in tables without external_ids: it
+// cannot be found by the owner's mark.
+type shares struct {
 	members   [sides][]contribution // what it contributes to shared rows
 	dropped   [sides][]contribution // what it no longer does, until that is committed
 	loose     [sides][]place        // its rows in tables without external_ids
 	looseGone [sides][]place        // those it no longer wants, until that is committed
-	wishes    [sides][]rows.Member  // what it would contribute, while it cannot be planned
-	awaits    []place               // rows that it waits for
-	failures  int                   // refused transactions in a row
-	alone     bool                  // is tried alone after a refusal
-	scrub     bool                  // look for elements that nobody contributes
-	drifts    int                   // rows put back in the last minute
-	driftAt   time.Time
-	evidence  string // what made us look
+	wishes    []slot                // where it would contribute, while it cannot be planned
+}
+
+// drift is how often a key had to be put in order though nothing that it is computed from
+// had changed.
+type drift struct {
+	drifts   int // in the last driftWindow
+	driftAt  time.Time
+	evidence string // what made us look
 }
 
 type waiter struct {
@@ -90,7 +106,7 @@ type queue struct {
 func (q *queue) state(id keyID) *keyState {
 	s := q.keys[id]
 	if s == nil {
-		s = &keyState{id: id, owner: owner.ID{Feature: id.feature, Key: id.key.String()}.String(), heapAt: -1}
+		s = &keyState{id: id, owner: owner.ID{Feature: id.feature, Key: id.key.String()}.String(), queued: queued{heapAt: -1}}
 		q.keys[id] = s
 	}
 	return s

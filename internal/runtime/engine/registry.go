@@ -6,6 +6,21 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/ovn/rows"
 )
 
+// ledger is what the engine has to remember, because the databases do not say it.
+type ledger struct {
+	registry *registry
+	loose    map[place]*keyState              // owners of rows in tables without external_ids
+	waiters  map[place]map[*keyState]struct{} // keys that wait for a row
+	wishes   map[slot][]wish                  // of keys that cannot be planned
+}
+
+func newLedger() ledger {
+	return ledger{
+		registry: newRegistry(), loose: map[place]*keyState{},
+		waiters: map[place]map[*keyState]struct{}{}, wishes: map[slot][]wish{},
+	}
+}
+
 // The registry counts who contributes which element to which shared column, so that an
 // element goes only with the last key that wants it.
 
@@ -183,4 +198,36 @@ func (c contributors) entry() string {
 		}
 	}
 	return best.entry
+}
+
+// wish is what a key would contribute that cannot be planned now, because a row is missing.
+// It writes nothing, but what it contributed before, perhaps in an earlier run of the
+// program, stays until it can be planned again.
+type wish struct {
+	state  *keyState
+	member rows.Member
+}
+
+// setAside remembers what a key that is left out of the plan would contribute.
+func (e *Engine) setAside(it *item) {
+	e.forgetWishes(it.keyState)
+	for n := range it.wants {
+		for _, m := range it.set(n).Members {
+			at := slot{place{n, m.Parent}, m.Column}
+			e.wishes[at] = append(e.wishes[at], wish{it.keyState, m})
+			it.wishes = append(it.wishes, at)
+		}
+	}
+}
+
+func (e *Engine) forgetWishes(s *keyState) {
+	for _, at := range s.wishes {
+		left := slices.DeleteFunc(e.wishes[at], func(w wish) bool { return w.state == s })
+		if len(left) > 0 {
+			e.wishes[at] = left
+		} else {
+			delete(e.wishes, at)
+		}
+	}
+	s.wishes = nil
 }
