@@ -100,7 +100,6 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.Log = c.Log.With("node", c.Node)
 	if c.OnFacts == nil {
 		c.OnFacts = func(Facts) {}
 	}
