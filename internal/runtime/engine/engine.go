@@ -116,11 +116,11 @@ func New(cfg Config) *Engine {
 	if e.cfg.MaxBatch == 0 {
 		e.cfg.MaxBatch = 1000
 	}
-	e.metrics = newMetrics(cfg.Metrics)
 	e.queue.keys = map[keyID]*keyState{}
 	for _, f := range cfg.Features {
 		e.features[f.Name()] = f
 	}
+	e.metrics = newMetrics(cfg.Metrics, e)
 	cfg.World.Subscribe(e.onWorld)
 	return e
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/ovntest"
@@ -295,4 +297,51 @@ func TestNameTaken(t *testing.T) {
 	f.world.DeletePod(podKey("a"))
 	f.wait("ports", "default/b")
 	f.holds("port same[2] [ovnkctl.io/owner=ports/default/b ovnkctl.io/row=port pod=true]", "switch n1[same] [id=1]switches/n1")
+}
+
+// TestMetrics looks at what a scrape gets.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	waits := make(chan struct{}, 1)
+	f := start(t, ovntest.NB(t), newWorld(), func(cfg *engine.Config) {
+		cfg.Metrics = reg
+		cfg.OnReasons = func(string, feature.Key, []feature.Reason) { waits <- struct{}{} }
+	})
+	f.world.SetNode(node("n1", "1"))
+	f.world.SetPod(pod("a", "n1", "1"))
+	f.world.SetPod(pod("b", "n1", "2"))
+	f.world.SetPod(pod("c", "n2", "3"))
+	f.wait("ports", "default/a")
+	f.wait("ports", "default/b")
+	<-waits
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, fam := range families {
+		for _, m := range fam.GetMetric() {
+			name := fam.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	for name, want := range map[string]float64{
+		"ovnk_feature_rows ports Logical_Switch_Port":   2,
+		"ovnk_feature_rows switches Logical_Switch":     1,
+		"ovnk_feature_reasons ports WaitingForRow":      1,
+		"ovnk_feature_reconciles_total change switches": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+	for _, fam := range families {
+		if !strings.HasPrefix(fam.GetName(), "ovnk_") || fam.GetHelp() == "" {
+			t.Errorf("metric %s: %q", fam.GetName(), fam.GetHelp())
+		}
+	}
 }

@@ -150,7 +150,7 @@ func rank(it *item) int {
 
 // refused puts a key aside to try it alone later.
 func (e *Engine) refused(it *item, err *ovn.TxnError) {
-	e.metrics.failed(it.id.feature)
+	e.metrics.failed(it.id.feature, err.Reason)
 	it.failures++
 	pause := maxRetry
 	if it.failures < 10 {
