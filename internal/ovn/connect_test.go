@@ -254,3 +254,48 @@ func TestCommitter(t *testing.T) {
 		}
 	})
 }
+
+// TestWatchesWhatIsWanted leaves out a table and a column.
+func TestWatchesWhatIsWanted(t *testing.T) {
+	t.Parallel()
+	servers(t, schemaFile(t, func(map[string]any) {}), func(t *testing.T, s *ovntest.Server) {
+		db := s.ConnectWith(t, ovn.Config{
+			Tables:  []string{"Logical_Switch", "Logical_Switch_Port"},
+			Columns: map[string][]string{"Logical_Switch": {"name", "ports"}},
+		})
+		if _, err := db.Transact(t.Context(), "",
+			ovn.Insert(&nb.LogicalSwitch{Name: "n1", Ports: []string{"p"}, OtherConfig: map[string]string{"a": "b"}}, "ls"),
+			ovn.Insert(&nb.LogicalSwitchPort{Name: "p1"}, "p"),
+			ovn.Insert(&nb.AddressSet{Name: "as"}, "as")); err != nil {
+			t.Fatal(err)
+		}
+		ls, ok := ovn.Find[nb.LogicalSwitch](db, "n1")
+		if !ok || len(ls.Ports) != 1 || ls.OtherConfig != nil {
+			t.Errorf("switch: %+v", ls)
+		}
+		if n := len(ovn.List[nb.AddressSet](db)); n != 0 {
+			t.Errorf("%d rows of a table that is not watched", n)
+		}
+		table, other := column(t, "Logical_Switch", "other_config")
+		_, name := column(t, "Logical_Switch", "name")
+		sets, _ := ovn.Northbound().Table("Address_Set")
+		db.Read(func(v ovn.View) {
+			if v.Manages(other) || !v.Manages(name) || !v.Watches(table) || v.Watches(sets) {
+				t.Error("the view does not know what it has")
+			}
+		})
+		if !db.Has("Address_Set", "addresses") || !db.Has("Logical_Switch", "other_config") {
+			t.Error("Has tells what is watched, not what the server has")
+		}
+	})
+}
+
+func column(t *testing.T, table, name string) (*ovn.Table, *ovn.Column) {
+	t.Helper()
+	x, _ := ovn.Northbound().Table(table)
+	c, ok := x.Column(name)
+	if !ok {
+		t.Fatalf("no column %s.%s", table, name)
+	}
+	return x, c
+}
