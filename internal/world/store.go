@@ -106,6 +106,7 @@ func (s *Store) SetNode(n *Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.nodes[n.Name]
+	n = n.keeping(old)
 	if reflect.DeepEqual(old, n) {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/ovnkctl/ovnkctl/internal/cni"
 	"github.com/ovnkctl/ovnkctl/internal/cni/plumb"
@@ -22,6 +23,9 @@ import (
 )
 
 const (
+	// sweepInterval is how often what pods left behind is looked for: runtimes that know
+	// CNI before 1.1 have no GC.
+	sweepInterval = 5 * time.Minute
 	// integrationBridge is where ovn-controller expects the ports of pods.
 	integrationBridge = "br-int"
 	// shimSource is where the image has the CNI plugin.
@@ -82,11 +86,7 @@ func (a *agent) openForPods(ctx context.Context, s *server.Server) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if n, err := s.Sweep(ctx); err != nil {
-		a.Log.Warn("leftovers of pods not removed; the next start tries again", "error", err)
-	} else if n > 0 {
-		a.Log.Info("removed leftovers of pods that went while this program was down", "ports", n)
-	}
+	a.sweep(ctx, s)
 	if err := a.host.WaitReady(ctx); err != nil {
 		return err
 	}
@@ -96,7 +96,24 @@ func (a *agent) openForPods(ctx context.Context, s *server.Server) error {
 	}
 	a.Serving.Ready.Add("cni", func(context.Context) error { return nil })
 	a.Log.Info("ready for pods", "configuration", conf.Path())
-	return nil
+	again := time.NewTicker(sweepInterval)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+			a.sweep(ctx, s)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (a *agent) sweep(ctx context.Context, s *server.Server) {
+	if n, err := s.Sweep(ctx); err != nil {
+		a.Log.Warn("leftovers of pods not removed; they will be tried again", "error", err)
+	} else if n > 0 {
+		a.Log.Info("removed what pods left whose DEL did not come", "ports", n)
+	}
 }
 
 // ready tells why pods cannot be attached now.

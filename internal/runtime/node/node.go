@@ -64,6 +64,12 @@ var (
 	southTables = []string{sb.ChassisTable, sb.EncapTable}
 )
 
+// NorthTables are the tables of the Northbound database that the program watches.
+func NorthTables() []string { return slices.Clone(northTables) }
+
+// SouthTables are the tables of the Southbound database that the program watches.
+func SouthTables() []string { return slices.Clone(southTables) }
+
 // agent is the running program.
 type agent struct {
 	*process.Process
@@ -91,7 +97,6 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := &agent{Process: p, o: o, network: network}
-	a.Log = a.Log.With("node", o.Node)
 	if err := a.startWriters(ctx); err != nil {
 		return err
 	}
