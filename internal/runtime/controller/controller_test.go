@@ -304,7 +304,8 @@ func TestLeadership(t *testing.T) {
 		if err := one.stop(); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(time.Duration(2*c.config.Leader.RetrySeconds) * time.Second) // far less than the Lease lasts
+		// Candidates wait 1 to 2.2 retry periods (client-go jitters them); the Lease lasts longer.
+		time.Sleep(time.Duration(3*c.config.Leader.RetrySeconds) * time.Second)
 		synctest.Wait()
 		if two.leads() != 1 {
 			t.Error("the Lease was not given back")
