@@ -45,7 +45,7 @@ kind: ## Build the image with Docker and install on a kind cluster (needs docker
 	deploy/image/kind.sh
 
 .PHONY: test
-test: lint test-unit test-ovn test-e2e ## Everything: lint, unit, real OVN, and the sandbox end to end
+test: lint test-unit test-ovn test-kube test-e2e ## Everything: lint, unit, real OVN, real API server, and the sandbox end to end
 
 .PHONY: test-unit
 test-unit: ## Unit, golden and property tests; minutes at most, no OVN needed
@@ -60,6 +60,12 @@ ovn-root: # real OVN and OVS for the tests, cached outside the checkout
 .PHONY: test-ovn
 test-ovn: ovn-root ## Tests against real ovsdb-server, northd, ovn-controller and vswitchd (root)
 	go test -tags ovn -count=1 -p 1 ./internal/... ./test/ovn/...
+
+.PHONY: test-kube
+test-kube: ## Tests of rights, policies and the installer against a real API server
+	$(GOBUILD) -o bin/ ./test/sandbox/cmd/sandbox
+	bin/sandbox build kube
+	go test -tags kube -count=1 ./internal/install/...
 
 .PHONY: test-e2e
 test-e2e: build ## Tests in the sandbox: real API server, kubelets, pods and packets (root)

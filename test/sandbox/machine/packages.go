@@ -58,6 +58,9 @@ var needs = []need{
 	{"debootstrap", program("debootstrap")},
 	{"debian-archive-keyring", file("/usr/share/keyrings/debian-archive-keyring.gpg")},
 	{"iproute2", program("ss")},
+	// To look at a node, and to do it harm.
+	{"nftables", program("nft")},
+	{"procps", program("pgrep")},
 	{"util-linux", program("nsenter")},
 	// Programs that the test images carry.
 	{"busybox-static", staticBusybox},
