@@ -45,7 +45,7 @@ kind: ## Build the image with Docker and install on a kind cluster (needs docker
 	deploy/image/kind.sh
 
 .PHONY: test
-test: lint test-unit test-ovn test-kube test-e2e ## Everything: lint, unit, real OVN, real API server, and the sandbox end to end
+test: ovn-root lint test-unit test-ovn test-kube test-e2e ## Everything: lint, unit, real OVN, real API server, and the sandbox end to end
 
 .PHONY: test-unit
 test-unit: ## Unit, golden and property tests; minutes at most, no OVN needed
