@@ -344,21 +344,3 @@ func TestCloneSharesLayersButNotDatabases(t *testing.T) {
 	}
 	same(filepath.Dir(layer))
 }
-
-func TestOldBuilds(t *testing.T) {
-	t.Parallel()
-	const list = `REF TYPE DIGEST SIZE
-ghcr.io/ovnkctl/ovnkctl:dev x sha256:3 1
-ghcr.io/ovnkctl/ovnkctl:dev-1 x sha256:1 1
-ghcr.io/ovnkctl/ovnkctl:dev-2 x sha256:2 1
-ghcr.io/ovnkctl/ovnkctl:dev-3 x sha256:3 1
-registry.k8s.io/pause:3.10.2 x sha256:9 1
-sha256:aa x sha256:1 1
-sha256:bb x sha256:3 1
-`
-	const containers = "CONTAINER IMAGE RUNTIME\nabc ghcr.io/ovnkctl/ovnkctl:dev-2 io.containerd.runc.v2\n"
-	got := oldBuilds(list, containers, "ghcr.io/ovnkctl/ovnkctl:dev-3")
-	if diff := cmp.Diff([]string{"ghcr.io/ovnkctl/ovnkctl:dev-1", "sha256:aa"}, got); diff != "" {
-		t.Error(diff)
-	}
-}

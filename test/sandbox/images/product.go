@@ -116,7 +116,8 @@ func (p Product) write(w io.Writer, omit map[v1.Hash]bool) error {
 }
 
 // Load imports the image into the containerd behind a socket, without the
-// Debian layer if it is there, and drops older builds that nothing runs.
+// Debian layer if it is there. Older builds stay until the node goes: pods of Open
+// vSwitch outlive upgrades, and a container cannot be restarted without its image.
 func (p Product) Load(ctx context.Context, socket, logPath string) error {
 	have, err := Names(ctx, socket)
 	if err != nil {
@@ -129,55 +130,5 @@ func (p Product) Load(ctx context.Context, socket, logPath string) error {
 	if slices.Contains(have, p.base.name()) {
 		omit[p.base.layer.hash] = true
 	}
-	if err := Import(ctx, socket, logPath, func(w io.Writer) error { return p.write(w, omit) }); err != nil {
-		return err
-	}
-	return dropOld(ctx, socket, p.Name())
-}
-
-// dropOld removes builds that no container uses: each is 100 MB on every node.
-func dropOld(ctx context.Context, socket, keep string) error {
-	used, err := exec.CommandContext(ctx, "ctr", "-a", socket, "-n", namespace, "containers", "ls").Output()
-	if err != nil {
-		return fmt.Errorf("list containers: %w", err)
-	}
-	list, err := exec.CommandContext(ctx, "ctr", "-a", socket, "-n", namespace, "images", "ls").Output()
-	if err != nil {
-		return fmt.Errorf("list images: %w", err)
-	}
-	old := oldBuilds(string(list), string(used), keep)
-	if len(old) == 0 {
-		return nil
-	}
-	args := append([]string{"-a", socket, "-n", namespace, "images", "rm"}, old...)
-	if out, err := exec.CommandContext(ctx, "ctr", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("remove old images: %w: %s", err, out)
-	}
-	return nil
-}
-
-// oldBuilds picks the references to unused builds from the listings of images
-// and containers. Kubernetes' runtime adds a reference by digest to every
-// image, which would keep it.
-func oldBuilds(images, containers, keep string) []string {
-	byDigest := map[string][]string{}
-	old := map[string]bool{}
-	for line := range strings.Lines(images) {
-		f := strings.Fields(line)
-		if len(f) < 3 || !strings.HasPrefix(f[2], "sha256:") {
-			continue
-		}
-		ref, digest := f[0], f[2]
-		byDigest[digest] = append(byDigest[digest], ref)
-		build := strings.HasPrefix(ref, Repository+":"+devTag+"-")
-		if build && ref != keep && !strings.Contains(containers, ref) {
-			old[digest] = true
-		}
-	}
-	var out []string
-	for digest := range old {
-		out = append(out, byDigest[digest]...)
-	}
-	slices.Sort(out)
-	return out
+	return Import(ctx, socket, logPath, func(w io.Writer) error { return p.write(w, omit) })
 }
