@@ -1,0 +1,127 @@
+//go:build linux
+
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// Results is the whole report, as written to the JSON file. Times are milliseconds.
+type Results struct {
+	Machine    Machine              `json:"machine"`
+	Single     []Single             `json:"single"`
+	Bursts     []Burst              `json:"bursts"`
+	Shim       Shim                 `json:"shim"`
+	Idle       []process            `json:"idle"`
+	Full       []process            `json:"full"`
+	FullPods   int                  `json:"fullPods"`
+	Controller []process            `json:"controller"`
+	Restart    *Restart             `json:"restart,omitempty"`
+	Programs   map[string]Benchmark `json:"programs"`
+}
+
+// Machine says where the figures come from.
+type Machine struct {
+	When     string `json:"when"`
+	CPU      string `json:"cpu"`
+	Cores    int    `json:"cores"`
+	MemGiB   int    `json:"memoryGiB"`
+	Kernel   string `json:"kernel"`
+	Load     string `json:"load"` // averages at the start and the end
+	Version  string `json:"version"`
+	Versions string `json:"versions"` // of Open vSwitch and OVN
+	Node     string `json:"node"`
+}
+
+// Stat are percentiles in milliseconds.
+type Stat struct {
+	N   int     `json:"n"`
+	P50 float64 `json:"p50"`
+	P90 float64 `json:"p90"`
+	P99 float64 `json:"p99"`
+}
+
+// Single is ADD and DEL one at a time, beside the floor.
+type Single struct {
+	Pods        int             `json:"pods"`       // on the node meanwhile
+	Add         Stat            `json:"add"`        // of pods that the node knows
+	AddAtOnce   Stat            `json:"addAtOnce"`  // sent when the API server has answered
+	Floor       Stat            `json:"floor"`      // veth by netlink
+	FloorKnown  Stat            `json:"floorKnown"` // the same with the row there already
+	FloorIP     Stat            `json:"floorIP"`    // veth by the ip command
+	Del         Stat            `json:"del"`
+	Stages      map[string]Stat `json:"stages"`
+	StagesOnce  map[string]Stat `json:"stagesAtOnce"`
+	FloorStages map[string]Stat `json:"floorStages"`
+	Costs       Costs           `json:"costs"`
+}
+
+// Burst is many ADDs at the same time, beside the floor.
+type Burst struct {
+	Pods       int                `json:"pods"`
+	Installed  float64            `json:"installed"`  // when the last was installed
+	Floor      float64            `json:"floor"`      // the floor with nothing prepared
+	FloorKnown float64            `json:"floorKnown"` // the floor with the rows there already
+	Add        Stat               `json:"add"`
+	FloorAdd   Stat               `json:"floorAdd"`
+	Deleted    float64            `json:"deleted"`
+	Failed     []string           `json:"failed"`
+	StageMeans map[string]float64 `json:"stageMeans"`
+	Costs      Costs              `json:"costs"`
+}
+
+// Costs is what pods cost beside time. Transactions and CPU are per pod that came (and,
+// for the Del fields, went).
+type Costs struct {
+	NBPerAdd, OVSPerAdd, SBPerAdd float64
+	NBPerDel, OVSPerDel           float64
+	ChildFaults                   int64              // of the node's program; 0: it ran no command
+	CPUPerPod                     map[string]float64 // ms, by process; ADD with creation of the pod
+}
+
+// Shim is the CNI plugin's binary.
+type Shim struct {
+	CPU       Stat    `json:"cpu"`
+	Wall      Stat    `json:"wall"`
+	MaxRSSMiB float64 `json:"maxRSSMiB"`
+	SizeMiB   float64 `json:"sizeMiB"`
+}
+
+// Restart is a restart of the node's program.
+type Restart struct {
+	Pods         int                `json:"pods"`
+	Ready        float64            `json:"ready"`
+	Transactions map[string]float64 `json:"transactions"`
+}
+
+// Benchmark are the metrics of one Go benchmark.
+type Benchmark map[string]float64
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func stat(took []time.Duration) Stat {
+	if len(took) == 0 {
+		return Stat{}
+	}
+	sorted := slices.Sorted(slices.Values(took))
+	at := func(p int) float64 { return millis(sorted[(len(sorted)-1)*p/100]) }
+	return Stat{N: len(sorted), P50: at(50), P90: at(90), P99: at(99)}
+}
+
+// samples collects durations by name.
+type samples map[string][]time.Duration
+
+func (s samples) add(one map[string]time.Duration) {
+	for name, d := range one {
+		s[name] = append(s[name], d)
+	}
+}
+
+func (s samples) stats() map[string]Stat {
+	out := map[string]Stat{}
+	for name, took := range s {
+		out[name] = stat(took)
+	}
+	return out
+}
