@@ -65,13 +65,15 @@ type process struct {
 	outage               time.Duration
 }
 
+// Without its database, vswitchd forwards nothing in userspace: its main loop, which is the
+// data plane there, does not run until it is connected again (the kernel datapath goes on).
 var processes = []process{
 	{"node", "ovnkube-node", "ovnkube-controller", "^/usr/bin/ovnkctl node", time.Second},
 	{"northd", "ovnkube-node", "ovn-northd", "^(/usr/bin/)?ovn-northd", time.Second},
 	{"ovn-controller", "ovnkube-node", "ovn-controller", "^(/usr/bin/)?ovn-controller", time.Second},
 	{"nb-ovsdb", "ovnkube-node", "nb-ovsdb", "^(/usr/s?bin/)?ovsdb-server.*ovnnb_db", time.Second},
 	{"sb-ovsdb", "ovnkube-node", "sb-ovsdb", "^(/usr/s?bin/)?ovsdb-server.*ovnsb_db", time.Second},
-	{"ovsdb-server", "ovs-node", "ovsdb-server", "^(/usr/s?bin/)?ovsdb-server.*conf.db", 3 * time.Second},
+	{"ovsdb-server", "ovs-node", "ovsdb-server", "^(/usr/s?bin/)?ovsdb-server.*conf.db", 10 * time.Second},
 	{"vswitchd", "ovs-node", "ovs-daemons", "^(/usr/s?bin/)?ovs-vswitchd", time.Minute},
 }
 

@@ -112,6 +112,7 @@ func (o Ofctl) monitor(ctx context.Context, bridge string, notify func()) error 
 	if err != nil {
 		return err
 	}
+	cmd.Stderr = cmd.Stdout // ovs-ofctl writes the answer to one and the changes to the other
 	if err := cmd.Start(); err != nil {
 		return err
 	}
