@@ -6,9 +6,8 @@ import "time"
 
 // snapshot is what the network has used up to now.
 type snapshot struct {
-	metrics     metrics
-	cpu         map[string]time.Duration
-	childFaults int64
+	metrics metrics
+	cpu     map[string]time.Duration
 }
 
 func (b *bench) snapshot() (snapshot, error) {
@@ -16,8 +15,7 @@ func (b *bench) snapshot() (snapshot, error) {
 	if err != nil {
 		return snapshot{}, err
 	}
-	u, err := usageOf(b.agent)
-	return snapshot{metrics: m, cpu: cpuOf(b.out.Idle), childFaults: u.childFaults}, err
+	return snapshot{metrics: m, cpu: cpuOf(b.out.Idle)}, nil
 }
 
 // costsMeter sums what pods cost that came and went.
@@ -34,7 +32,6 @@ func (c *costsMeter) note(before, with, after snapshot) {
 	c.sum.OVSPerAdd += delta(before, with, "ovs")
 	c.sum.NBPerDel += delta(with, after, "nb")
 	c.sum.OVSPerDel += delta(with, after, "ovs")
-	c.sum.ChildFaults += after.childFaults - before.childFaults
 	if c.cpu == nil {
 		c.cpu = map[string]time.Duration{}
 	}

@@ -53,13 +53,28 @@ func newFloor() (*floor, error) {
 	}
 	var id []string
 	if len(out[0].Rows) != 1 || json.Unmarshal(out[0].Rows[0]["_uuid"], &id) != nil {
-		return nil, errors.New("Open vSwitch has no bridge br-int: is ovnkctl the network of this node?")
+		return nil, errors.New("bridge br-int is not in Open vSwitch: is ovnkctl the network of this node?")
 	}
 	f.bridge = id[1]
 	if err := f.makeSwitch(); err != nil {
 		return nil, err
 	}
 	return f, f.ovs.monitor("Interface", []string{"name", "external_ids"}, f.changed)
+}
+
+// ovnVersion is the release of OVN in the zone.
+func (f *floor) ovnVersion() (string, error) {
+	out, err := f.nb.transact(dict{"op": "select", "table": "NB_Global", "where": list{}, "columns": list{"options"}})
+	if err != nil {
+		return "", err
+	}
+	if len(out[0].Rows) != 1 {
+		return "", errors.New("the Northbound database has no global row: does ovn-northd run?")
+	}
+	// The option is like "25.03.0-20.41.0-80.9": release, schema, internal.
+	_, rest, _ := strings.Cut(string(out[0].Rows[0]["options"]), `"northd_internal_version","`)
+	version, _, _ := strings.Cut(rest, "-")
+	return version, nil
 }
 
 func (f *floor) makeSwitch() error {
@@ -130,10 +145,7 @@ func (p floorPod) addresses() []netip.Prefix {
 	}
 }
 
-// Stages of the floor, in their order.
-var floorStages = []string{"nb", "veth", "port", "flows"}
-
-// floorTimes is how long each stage took.
+// floorTimes is how long each stage took: nb, veth, port and flows, in this order.
 type floorTimes map[string]time.Duration
 
 func (t floorTimes) total() (sum time.Duration) {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -19,9 +20,6 @@ func machine(node string) Machine {
 	m.MemGiB = (kib + 1<<19) >> 20
 	if raw, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(raw))
-	}
-	if out, err := exec.Command("ovs-vswitchd", "--version").Output(); err == nil {
-		m.Versions, _, _ = strings.Cut(string(out), "\n")
 	}
 	return m
 }
@@ -46,4 +44,25 @@ func loadAverage() string {
 	}
 	first, _, _ := strings.Cut(string(raw), " ")
 	return first
+}
+
+// switchVersion asks the program of the running ovs-vswitchd, inside of its container.
+func switchVersion() string {
+	pid, err := find("ovs-vswitchd", "")
+	if err != nil {
+		return err.Error()
+	}
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return err.Error()
+	}
+	cmd := exec.Command(program, "--version")
+	cmd.SysProcAttr, cmd.Dir = &syscall.SysProcAttr{Chroot: root}, "/"
+	out, err := cmd.Output()
+	if err != nil {
+		return err.Error()
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return strings.Replace(first, "ovs-vswitchd (Open vSwitch)", "Open vSwitch", 1)
 }

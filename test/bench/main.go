@@ -58,7 +58,7 @@ func onNode(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	flags := flag.NewFlagSet("bench node", flag.ContinueOnError)
 	kubeconfig := flags.String("kubeconfig", ".sandbox/kubeconfig", "of an administrator")
 	node := flags.String("node", "", "name of this node")
-	rounds := flags.Int("rounds", 25, "samples of each kind, one at a time")
+	rounds := flags.Int("rounds", 50, "samples of each kind, one at a time")
 	shim := flags.String("shim", "/opt/cni/bin/ovn-k8s-cni-overlay", "the CNI plugin")
 	limit := flags.Duration("limit", 280*time.Second, "give up after this time")
 	if err := flags.Parse(args); err != nil {
@@ -87,6 +87,11 @@ func onNode(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.floor.close()) }()
+	ovn, err := b.floor.ovnVersion()
+	if err != nil {
+		return err
+	}
+	b.out.Machine.Versions = switchVersion() + ", OVN " + ovn
 	if err := b.run(ctx); err != nil {
 		return err
 	}

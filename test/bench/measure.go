@@ -164,7 +164,7 @@ func (b *bench) one(ctx context.Context, atOnce bool, costs *costsMeter) (took t
 			return 0, nil, 0, err
 		}
 	}
-	if took, err = p.call(wire.Add); err != nil {
+	if took, err = b.counted(p, wire.Add, costs); err != nil {
 		return 0, nil, 0, err
 	}
 	if err := b.settle(); err != nil {
@@ -174,7 +174,7 @@ func (b *bench) one(ctx context.Context, atOnce bool, costs *costsMeter) (took t
 	if err != nil {
 		return 0, nil, 0, err
 	}
-	if del, err = p.call(wire.Del); err != nil {
+	if del, err = b.counted(p, wire.Del, costs); err != nil {
 		return 0, nil, 0, err
 	}
 	if err := b.removed(ctx, p); err != nil {
@@ -186,6 +186,18 @@ func (b *bench) one(ctx context.Context, atOnce bool, costs *costsMeter) (took t
 	}
 	costs.note(before, added, gone)
 	return took, added.metrics.stagesSince(before.metrics), del, b.settle()
+}
+
+// counted is one call, with the page faults of commands that the node's program ran.
+func (b *bench) counted(p *pod, command string, costs *costsMeter) (time.Duration, error) {
+	before, err := usageOf(b.agent)
+	if err != nil {
+		return 0, err
+	}
+	took, callErr := p.call(command)
+	after, err := usageOf(b.agent)
+	costs.sum.ChildFaults += after.childFaults - before.childFaults
+	return took, errors.Join(callErr, err)
 }
 
 // removed deletes pods and waits until their rows are gone.
@@ -249,7 +261,10 @@ func (b *bench) burst(ctx context.Context, n int, keep bool) ([]*pod, error) {
 	if err := errors.Join(err, b.settle()); err != nil {
 		return nil, err
 	}
-	all, each, failed := callMany(wire.Add, pods)
+	all, each, failed, faults, err := b.callAll(wire.Add, pods)
+	if err != nil {
+		return nil, err
+	}
 	r.Installed, r.Add = millis(all), stat(each)
 	for _, err := range failed {
 		r.Failed = append(r.Failed, err.Error())
@@ -266,8 +281,12 @@ func (b *bench) burst(ctx context.Context, n int, keep bool) ([]*pod, error) {
 	}
 	gone := added
 	if !keep {
-		all, _, failed := callMany(wire.Del, pods)
+		all, _, failed, more, err := b.callAll(wire.Del, pods)
+		if err != nil {
+			return nil, err
+		}
 		r.Deleted = millis(all)
+		faults += more
 		if err := errors.Join(append(failed, b.removed(ctx, pods...), b.settle())...); err != nil {
 			return nil, err
 		}
@@ -278,8 +297,21 @@ func (b *bench) burst(ctx context.Context, n int, keep bool) ([]*pod, error) {
 	var costs costsMeter
 	costs.note(before, added, gone)
 	r.Costs = costs.perPod(n)
+	r.Costs.ChildFaults = faults
 	b.out.Bursts = append(b.out.Bursts, r)
 	return pods, nil
+}
+
+// callAll is callMany with the page faults of commands that the node's program ran
+// meanwhile. Around the calls alone: every 30 s it looks after its host, with `nft`.
+func (b *bench) callAll(command string, pods []*pod) (all time.Duration, each []time.Duration, failed []error, faults int64, err error) {
+	before, err := usageOf(b.agent)
+	if err != nil {
+		return 0, nil, nil, 0, err
+	}
+	all, each, failed = callMany(command, pods)
+	after, err := usageOf(b.agent)
+	return all, each, failed, after.childFaults - before.childFaults, err
 }
 
 // measureShim makes calls by the real plugin.
