@@ -252,6 +252,38 @@ func (f *floor) del(pods ...floorPod) error {
 	return errors.Join(problems...)
 }
 
+// Names of the node's ends of veths begin with these: of the floor's pods, and of ours.
+const floorVeth, ourVeth = "bnchf", "bnch0"
+
+// nothingLeft fails if an interface of the benchmark is still in the kernel or in Open
+// vSwitch.
+func (f *floor) nothingLeft() error {
+	ours := func(name string) bool { return strings.HasPrefix(name, floorVeth) || strings.HasPrefix(name, ourVeth) }
+	links, err := f.host.LinkList()
+	if err != nil {
+		return fmt.Errorf("links of the node: %w", err)
+	}
+	var left []string
+	for _, l := range links {
+		if ours(l.Attrs().Name) {
+			left = append(left, "link "+l.Attrs().Name)
+		}
+	}
+	out, err := f.ovs.transact(dict{"op": "select", "table": "Interface", "where": list{}, "columns": list{"name"}})
+	if err != nil {
+		return err
+	}
+	for _, row := range out[0].Rows {
+		if name := strings.Trim(string(row["name"]), `"`); ours(name) {
+			left = append(left, "interface "+name)
+		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("left behind: %s", strings.Join(left, ", "))
+	}
+	return nil
+}
+
 // byNetlink makes the veth with as few requests as possible.
 func (f *floor) byNetlink(p floorPod) error {
 	file, err := os.Open(netspace.Path(p.netns))

@@ -95,6 +95,9 @@ func onNode(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	if err := b.run(ctx); err != nil {
 		return err
 	}
+	if err := b.floor.nothingLeft(); err != nil {
+		return err
+	}
 	b.out.Machine.Load += " → " + loadAverage()
 	return json.NewEncoder(stdout).Encode(b.out)
 }

@@ -40,7 +40,7 @@ func (b *bench) floorPods(n int) []floorPod {
 	out := make([]floorPod, n)
 	for i := range out {
 		b.serial++
-		out[i] = floorPod{veth: fmt.Sprintf("bf%d", b.serial), netns: <-b.rig.spare, index: b.serial}
+		out[i] = floorPod{veth: fmt.Sprint(floorVeth, b.serial), netns: <-b.rig.spare, index: b.serial}
 	}
 	return out
 }

@@ -136,7 +136,7 @@ func (r *rig) create(ctx context.Context) (*pod, error) {
 	}
 	return &pod{
 		name: created.Name, uid: string(created.UID), netns: <-r.spare,
-		sandbox: fmt.Sprintf("be%013d", serial) + strings.Repeat("0", 49),
+		sandbox: fmt.Sprintf("%s%010d", ourVeth, serial) + strings.Repeat("0", 49),
 	}, nil
 }
 

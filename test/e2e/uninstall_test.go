@@ -4,7 +4,7 @@ package e2e
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,10 +26,13 @@ func TestUninstallGivesTheHostsBack(t *testing.T) {
 	}
 	until(t, "namespace "+system+" gone", func(ctx context.Context) error {
 		_, err := c.CoreV1().Namespaces().Get(ctx, system, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+		switch {
+		case apierrors.IsNotFound(err):
 			return nil
+		case err != nil:
+			return err
 		}
-		return fmt.Errorf("it is still there: %v", err)
+		return errors.New("it is still there")
 	})
 	for _, name := range nodes {
 		node, err := c.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
