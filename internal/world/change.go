@@ -5,8 +5,12 @@ type Kind string
 
 // The kinds of objects.
 const (
-	KindNode Kind = "Node"
-	KindPod  Kind = "Pod"
+	KindNode          Kind = "Node"
+	KindPod           Kind = "Pod"
+	KindService       Kind = "Service"
+	KindEndpointSlice Kind = "EndpointSlice"
+	KindServiceCIDR   Kind = "ServiceCIDR"
+	KindNamespace     Kind = "Namespace"
 )
 
 // ObjectRef names one Kubernetes object.
@@ -24,8 +28,15 @@ type Change struct {
 	// Initial marks the objects that were there when the source started: the engine
 	// handles them behind live changes.
 	Initial bool
-	// OldNode and NewNode are set for KindNode, OldPod and NewPod for KindPod; nil
-	// where there was or is none.
-	OldNode, NewNode *Node
-	OldPod, NewPod   *Pod
+	// Old and new are set for the Kind; nil where there was or is none.
+	OldNode, NewNode       *Node
+	OldPod, NewPod         *Pod
+	OldService, NewService *Service
+	OldSlice, NewSlice     *EndpointSlice
+	OldCIDR, NewCIDR       *ServiceCIDR
+
+	OldNamespace, NewNamespace *Namespace
+
+	// Policy is what changes for policies, whatever the kind of object.
+	Policy PolicyChange
 }

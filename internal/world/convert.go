@@ -90,14 +90,18 @@ func FromPod(o *corev1.Pod) *Pod {
 		Labels:      o.Labels,
 		Created:     created(&o.ObjectMeta),
 		HostNetwork: o.Spec.HostNetwork,
-		Finished:    o.Status.Phase == corev1.PodSucceeded || o.Status.Phase == corev1.PodFailed,
+		Finished:    finished(o),
 		Deleting:    o.DeletionTimestamp != nil,
 		Started:     o.Status.PodIP != "",
 	}
 	if source := o.Annotations[configSource]; source != "" && source != "api" {
 		p.Static = true
 	}
+	lastingPorts(&o.Spec, p.namedPort)
 	if p.HostNetwork {
+		if !p.Finished {
+			p.IPs = reportedIPs(o)
+		}
 		return p // has neither attachments nor limits, whatever its annotations say
 	}
 	if networks := read(annotation.PodNetworks, o.Annotations, &p.Problems); len(networks) > 0 {
@@ -108,6 +112,7 @@ func FromPod(o *corev1.Pod) *Pod {
 	}
 	p.IngressRate = p.bandwidth(o.Annotations, ingressBandwidth)
 	p.EgressRate = p.bandwidth(o.Annotations, egressBandwidth)
+	lastingPorts(&o.Spec, p.hostPort)
 	return p
 }
 

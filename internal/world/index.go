@@ -18,7 +18,26 @@ type index struct {
 	// subnetLengths counts the node subnets of each length. With one length per family,
 	// the rule, subnets overlap only when they are equal.
 	subnetLengths map[lengthKey]int
+	nodesByHost   multimap[netip.Addr, string]
 	podsByAddress multimap[addressKey, PodKey]
+	podsByPort    multimap[portKey, PodKey] // of the node
+	// servicesByAddress has all addresses of services, those of load balancers included.
+	servicesByAddress  multimap[netip.Addr, ServiceKey]
+	servicesByNodePort multimap[portKey, ServiceKey]
+	servicesByExternal multimap[externalKey, ServiceKey]
+	slicesByService    multimap[ServiceKey, string]
+}
+
+// portKey is a port of the nodes.
+type portKey struct {
+	protocol Protocol
+	port     uint16
+}
+
+// externalKey is a port at an external address of a service.
+type externalKey struct {
+	protocol Protocol
+	at       netip.AddrPort
 }
 
 type subnetKey struct {
@@ -45,7 +64,14 @@ func newIndex() index {
 		nodesByEncap:   multimap[netip.Addr, string]{},
 		nodesBySubnet:  multimap[subnetKey, string]{},
 		subnetLengths:  map[lengthKey]int{},
+		nodesByHost:    multimap[netip.Addr, string]{},
 		podsByAddress:  multimap[addressKey, PodKey]{},
+		podsByPort:     multimap[portKey, PodKey]{},
+
+		servicesByAddress:  multimap[netip.Addr, ServiceKey]{},
+		servicesByNodePort: multimap[portKey, ServiceKey]{},
+		servicesByExternal: multimap[externalKey, ServiceKey]{},
+		slicesByService:    multimap[ServiceKey, string]{},
 	}
 }
 
@@ -79,6 +105,9 @@ func (x *index) eachNodeClaim(n *Node, c change, count int) {
 	for _, a := range n.EncapIPs {
 		x.nodesByEncap.change(c, a, n.Name)
 	}
+	for _, p := range n.HostAddrs {
+		x.nodesByHost.change(c, p.Addr(), n.Name)
+	}
 	for network, subnets := range n.Subnets {
 		for _, p := range subnets {
 			x.nodesBySubnet.change(c, subnetKey{network, p}, n.Name)
@@ -109,6 +138,47 @@ func (x *index) eachPodClaim(p *Pod, c change) {
 			x.podsByAddress.change(c, addressKey{network, a.Addr()}, PodKey{p.Namespace, p.Name})
 		}
 	}
+	for _, h := range p.HostPorts {
+		x.podsByPort.change(c, portKey{h.Protocol, h.Port}, PodKey{p.Namespace, p.Name})
+	}
+}
+
+// replaceService takes the claims of old out and puts those of s in; either may be nil.
+func (x *index) replaceService(old, s *Service) {
+	if old != nil {
+		x.eachServiceClaim(old, remove)
+	}
+	if s != nil {
+		x.eachServiceClaim(s, add)
+	}
+}
+
+func (x *index) eachServiceClaim(s *Service, c change) {
+	for _, list := range [][]netip.Addr{s.ClusterIPs, s.ExternalIPs, s.Ingress} {
+		for _, a := range list {
+			x.servicesByAddress.change(c, a, s.Key())
+		}
+	}
+	for _, p := range s.Ports {
+		if p.NodePort != 0 {
+			x.servicesByNodePort.change(c, portKey{p.Protocol, p.NodePort}, s.Key())
+		}
+		for _, list := range [][]netip.Addr{s.ExternalIPs, s.Ingress} {
+			for _, a := range list {
+				x.servicesByExternal.change(c, externalKey{p.Protocol, netip.AddrPortFrom(a, p.Port)}, s.Key())
+			}
+		}
+	}
+}
+
+// replaceSlice does so for a slice. One without a service is nobody's.
+func (x *index) replaceSlice(old, s *EndpointSlice) {
+	if old != nil && old.Service != "" {
+		x.slicesByService.change(remove, old.ServiceKey(), old.Name)
+	}
+	if s != nil && s.Service != "" {
+		x.slicesByService.change(add, s.ServiceKey(), s.Name)
+	}
 }
 
 // NodesWithID yields the nodes that have a node id: one, unless something is wrong.
@@ -122,6 +192,9 @@ func (v View) NodesWithTransit(a netip.Prefix) []*Node { return v.named(v.s.inde
 
 // NodesWithEncap yields the nodes that have an address as tunnel end point.
 func (v View) NodesWithEncap(a netip.Addr) []*Node { return v.named(v.s.index.nodesByEncap[a]) }
+
+// NodesWithAddress yields the nodes whose host has an address.
+func (v View) NodesWithAddress(a netip.Addr) []*Node { return v.named(v.s.index.nodesByHost[a]) }
 
 // NodesOverlapping yields the nodes that have a subnet of the network that overlaps p.
 func (v View) NodesOverlapping(network string, p netip.Prefix) []*Node {
@@ -166,6 +239,90 @@ func (v View) PodsWithAddress(network string, a netip.Addr) []*Pod {
 		out = append(out, v.s.pods[k])
 	}
 	return out
+}
+
+// PodsWithHostPort yields the pods that want a port of their node, on any address.
+func (v View) PodsWithHostPort(protocol Protocol, port uint16) []*Pod {
+	keys := v.s.index.podsByPort[portKey{protocol, port}]
+	out := make([]*Pod, 0, len(keys))
+	for _, k := range keys {
+		out = append(out, v.s.pods[k])
+	}
+	return out
+}
+
+// PodsWithHostPorts yields all networked pods that want ports of their nodes, in no
+// particular order.
+func (v View) PodsWithHostPorts() []*Pod {
+	var out []*Pod
+	seen := map[PodKey]bool{}
+	for _, keys := range v.s.index.podsByPort {
+		for _, k := range keys {
+			if !seen[k] {
+				seen[k] = true
+				out = append(out, v.s.pods[k])
+			}
+		}
+	}
+	return out
+}
+
+// ServicesWithAddress yields the services that have an address, of whatever kind.
+func (v View) ServicesWithAddress(a netip.Addr) []*Service {
+	return v.servicesOf(v.s.index.servicesByAddress[a])
+}
+
+// ServicesWithNodePort yields the services that have a node port: one, unless something
+// is wrong.
+func (v View) ServicesWithNodePort(protocol Protocol, port uint16) []*Service {
+	return v.servicesOf(v.s.index.servicesByNodePort[portKey{protocol, port}])
+}
+
+// ServicesAt yields the services that have a port at an external address.
+func (v View) ServicesAt(protocol Protocol, at netip.AddrPort) []*Service {
+	return v.servicesOf(v.s.index.servicesByExternal[externalKey{protocol, at}])
+}
+
+// ServicesAtNodes yields the services whose external addresses are nodes' and that have a
+// port there, in no particular order.
+func (v View) ServicesAtNodes(protocol Protocol, port uint16) []*Service {
+	if len(v.s.index.servicesByExternal) == 0 {
+		return nil
+	}
+	var out []*Service
+	for a := range v.s.index.nodesByHost {
+		out = append(out, v.ServicesAt(protocol, netip.AddrPortFrom(a, port))...)
+	}
+	return out
+}
+
+// servicesOf are the services of those names, the oldest first: who has what several claim
+// must not depend on the order in which a program learned of them.
+func (v View) servicesOf(keys []ServiceKey) []*Service {
+	if len(keys) == 0 {
+		return nil
+	}
+	out := make([]*Service, 0, len(keys))
+	for _, k := range keys {
+		out = append(out, v.s.services[k])
+	}
+	slices.SortFunc(out, compareServices)
+	return out
+}
+
+// OldestService is the service that has what several claim, by the same rule as for nodes.
+func OldestService(services []*Service) *Service {
+	var oldest *Service
+	for _, s := range services {
+		if oldest == nil || compareServices(s, oldest) < 0 {
+			oldest = s
+		}
+	}
+	return oldest
+}
+
+func compareServices(a, b *Service) int {
+	return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
 }
 
 // OldestNode is the node that has what several claim: the oldest, of equally old ones the

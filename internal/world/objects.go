@@ -39,6 +39,14 @@ type Network struct {
 	GatewayMode     GatewayMode
 	GatewayMTUCheck bool // let routers answer "fragmentation needed" (gateway_mtu)
 	EncapPort       int  // UDP port of GENEVE, 6081 unless changed
+	// EmptyLoadBalancerEvents has OVN report the first packet for a sleeping service.
+	EmptyLoadBalancerEvents bool
+	// Multicast says that groups are what namespaces allow (annotation MulticastAnnotation),
+	// and that OVN knows their members and forwards between nodes.
+	Multicast bool
+	// UserspaceDatapath says that Open vSwitch forwards in userspace (datapath netdev), where
+	// load balancers need rows of their own (package ovn/netdev).
+	UserspaceDatapath bool
 }
 
 // Node is what the features need of a Node object: its addresses and the decoded
@@ -108,10 +116,20 @@ type Pod struct {
 	// Networks are the pod's attachments by network, from the k8s.ovn.org/pod-networks
 	// annotation, overlaid by what this node's allocator decided.
 	Networks map[string]PodNetwork
+	// Overruled says that somebody changed or removed the annotation after it had said what
+	// this node's allocator decided.
+	Overruled bool
 	// IngressRate and EgressRate are bits per second, 0 for no limit
 	// (kubernetes.io/ingress-bandwidth, kubernetes.io/egress-bandwidth).
 	IngressRate, EgressRate int64
-	Problems                []Problem
+	// HostPorts are the ports of the node that lead to the pod.
+	HostPorts []HostPort
+	// Ports are the ports of its containers that have names.
+	Ports []PodPort
+	// IPs are the addresses of a pod that has no Networks here: one of another node, or on
+	// its host's network. See Addrs.
+	IPs      []netip.Addr
+	Problems []Problem
 }
 
 // PodNetwork is the allocation of one pod on one network.

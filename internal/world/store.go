@@ -32,8 +32,14 @@ type Store struct {
 	mu          sync.RWMutex
 	nodes       map[string]*Node
 	pods        map[PodKey]*Pod
+	services    map[ServiceKey]*Service
+	slices      map[sliceKey]*EndpointSlice
+	cidrs       map[string]*ServiceCIDR
+	namespaces  map[string]*Namespace
+	policies    map[PolicyKey]*Policy
 	allocations map[PodKey]allocation
 	index       index
+	selections  policyIndex
 	synced      bool
 	syncedC     chan struct{}
 	subscribers []func(View, Change)
@@ -49,18 +55,28 @@ func (k PodKey) String() string { return k.Namespace + "/" + k.Name }
 type allocation struct {
 	uid      string
 	networks map[string]PodNetwork
+	// annotated says that the pod's annotation has said the same since.
+	annotated bool
 }
 
 // New makes an empty store.
 func New(c Config) *Store {
-	return &Store{
+	s := &Store{
 		config:      c,
 		nodes:       map[string]*Node{},
 		pods:        map[PodKey]*Pod{},
+		services:    map[ServiceKey]*Service{},
+		slices:      map[sliceKey]*EndpointSlice{},
+		cidrs:       map[string]*ServiceCIDR{},
+		namespaces:  map[string]*Namespace{},
+		policies:    map[PolicyKey]*Policy{},
 		allocations: map[PodKey]allocation{},
 		index:       newIndex(),
+		selections:  newPolicyIndex(c.LocalNode),
 		syncedC:     make(chan struct{}),
 	}
+	s.selections.multicast = slices.ContainsFunc(c.Networks, func(n Network) bool { return n.Multicast })
+	return s
 }
 
 // Subscribe has f called for each change, under the store's lock and in order: f must
@@ -112,7 +128,7 @@ func (s *Store) SetNode(n *Node) {
 	}
 	s.nodes[n.Name] = n
 	s.index.replaceNode(old, n)
-	s.publish(Change{Ref: n.Ref(), OldNode: old, NewNode: n})
+	s.publish(Change{Ref: n.Ref(), OldNode: old, NewNode: n, Policy: PolicyChange{PolicyEffects: s.selections.replaceNode(old, n)}})
 }
 
 // DeleteNode removes a node.
@@ -125,7 +141,7 @@ func (s *Store) DeleteNode(name string) {
 	}
 	delete(s.nodes, name)
 	s.index.replaceNode(old, nil)
-	s.publish(Change{Ref: old.Ref(), OldNode: old})
+	s.publish(Change{Ref: old.Ref(), OldNode: old, Policy: PolicyChange{PolicyEffects: s.selections.replaceNode(old, nil)}})
 }
 
 // SetPod adds or replaces a pod. One that is equal to what is there, allocations
@@ -136,7 +152,11 @@ func (s *Store) SetPod(p *Pod) {
 	key := PodKey{p.Namespace, p.Name}
 	if a, ok := s.allocations[key]; ok {
 		if a.uid == p.UID {
+			same := p.has(a.networks)
 			p = p.withNetworks(a.networks)
+			p.Overruled = a.annotated && !same
+			a.annotated = a.annotated || same
+			s.allocations[key] = a
 		} else {
 			delete(s.allocations, key)
 		}
@@ -147,7 +167,7 @@ func (s *Store) SetPod(p *Pod) {
 	}
 	s.pods[key] = p
 	s.index.replacePod(old, p)
-	s.publish(Change{Ref: p.Ref(), OldPod: old, NewPod: p})
+	s.publish(Change{Ref: p.Ref(), OldPod: old, NewPod: p, Policy: PolicyChange{PolicyEffects: s.selections.replacePod(old, p)}})
 }
 
 // DeletePod removes a pod and its allocation.
@@ -161,11 +181,11 @@ func (s *Store) DeletePod(key PodKey) {
 	}
 	delete(s.pods, key)
 	s.index.replacePod(old, nil)
-	s.publish(Change{Ref: old.Ref(), OldPod: old})
+	s.publish(Change{Ref: old.Ref(), OldPod: old, Policy: PolicyChange{PolicyEffects: s.selections.replacePod(old, nil)}})
 }
 
-// Allocate records what this node's allocator decided for a pod, ahead of the
-// annotation that will say the same. It does nothing if the pod is gone or another
+// Allocate records what this node's allocator decided for a pod: ahead of the annotation that
+// will say the same, or because it does. It does nothing if the pod is gone or another
 // incarnation (UID) has taken its place, and reports that.
 func (s *Store) Allocate(key PodKey, uid, network string, n PodNetwork) bool {
 	s.mu.Lock()
@@ -183,11 +203,16 @@ func (s *Store) Allocate(key PodKey, uid, network string, n PodNetwork) bool {
 		networks = map[string]PodNetwork{}
 	}
 	networks[network] = n
-	s.allocations[key] = allocation{uid: uid, networks: networks}
+	same := !old.Overruled && old.has(networks)
+	s.allocations[key] = allocation{uid: uid, networks: networks, annotated: same}
+	if same {
+		return true
+	}
 	p := old.withNetworks(networks)
+	p.Overruled = false
 	s.pods[key] = p
 	s.index.replacePod(old, p)
-	s.publish(Change{Ref: p.Ref(), OldPod: old, NewPod: p})
+	s.publish(Change{Ref: p.Ref(), OldPod: old, NewPod: p, Policy: PolicyChange{PolicyEffects: s.selections.replacePod(old, p)}})
 	return true
 }
 
@@ -196,6 +221,16 @@ func (s *Store) publish(c Change) {
 	for _, f := range s.subscribers {
 		f(View{s}, c)
 	}
+}
+
+// has tells whether the pod's attachments are those given.
+func (p *Pod) has(networks map[string]PodNetwork) bool {
+	for name := range networks {
+		if n, ok := p.Networks[name]; !ok || !reflect.DeepEqual(n, networks[name]) {
+			return false
+		}
+	}
+	return true
 }
 
 // withNetworks is a copy of the pod in which the given attachments replace its own.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/ovnkctl/ovnkctl/internal/runtime/kube/kubetest"
 	"github.com/ovnkctl/ovnkctl/internal/world"
@@ -32,14 +33,26 @@ type rig struct {
 }
 
 func start(t *testing.T, node string, prepare func(*kubetest.Server)) *rig {
-	r := &rig{server: kubetest.New(), store: world.New(world.Config{LocalNode: node})}
+	return startWith(t, Config{Node: node}, prepare)
+}
+
+// startWith runs a source with what the configuration has besides client, store and log.
+func startWith(t *testing.T, c Config, prepare func(*kubetest.Server)) *rig {
+	r := &rig{server: kubetest.New(), store: world.New(world.Config{LocalNode: c.Node})}
 	prepare(r.server)
 	r.store.Subscribe(func(_ world.View, c world.Change) { r.seen = append(r.seen, describe(c)) })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		Run(ctx, Config{Client: r.server.Client(t), Store: r.store, Logger: slog.New(slog.DiscardHandler), Node: node})
+		c.Client, c.Store = r.server.Client(t), r.store
+		if c.Logger == nil {
+			c.Logger = slog.New(slog.DiscardHandler)
+		}
+		if c.Policies != nil { // any says that there should be one
+			c.Policies = policyClient(t, r.server)
+		}
+		Run(ctx, c)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -49,12 +62,25 @@ func start(t *testing.T, node string, prepare func(*kubetest.Server)) *rig {
 	return r
 }
 
+func policyClient(t *testing.T, s *kubetest.Server) *PolicyClient {
+	access := s.Config()
+	h, err := rest.HTTPClientFor(access)
+	if err != nil {
+		t.Error(err)
+	}
+	p, err := NewPolicyClient(access, h)
+	if err != nil {
+		t.Error(err)
+	}
+	return p
+}
+
 func describe(c world.Change) string {
 	what := "changed"
 	switch {
-	case c.OldNode == nil && c.OldPod == nil:
+	case c.OldNode == nil && c.OldPod == nil && c.OldService == nil && c.OldSlice == nil && c.OldCIDR == nil && c.OldNamespace == nil:
 		what = "new"
-	case c.NewNode == nil && c.NewPod == nil:
+	case c.NewNode == nil && c.NewPod == nil && c.NewService == nil && c.NewSlice == nil && c.NewCIDR == nil && c.NewNamespace == nil:
 		what = "gone"
 	}
 	s := fmt.Sprintf("%s %s %s", c.Ref.Kind, world.PodKey{Namespace: c.Ref.Namespace, Name: c.Ref.Name}, what)

@@ -36,6 +36,7 @@ type Lister[L runtime.Object] interface {
 type Reflection[O metav1.Object, T any] struct {
 	Kind          string // for the log, e.g. "Node"
 	FieldSelector string // empty for all objects
+	LabelSelector string // empty for all objects
 	Example       O      // any value of the type
 	Convert       func(O) T
 	Sink          Sink[T]
@@ -51,14 +52,14 @@ type Reflection[O metav1.Object, T any] struct {
 func Reflect[L runtime.Object, O metav1.Object, T any](ctx context.Context, from Lister[L], r Reflection[O, T]) {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = r.FieldSelector
+			o.FieldSelector, o.LabelSelector = r.FieldSelector, r.LabelSelector
 			if r.MostRecent && o.ResourceVersion == "0" { // "any version will do"
 				o.ResourceVersion = ""
 			}
 			return from.List(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = r.FieldSelector
+			o.FieldSelector, o.LabelSelector = r.FieldSelector, r.LabelSelector
 			return from.Watch(ctx, o)
 		},
 	}

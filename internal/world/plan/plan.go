@@ -222,6 +222,17 @@ func MACOf(addrs ...netip.Addr) string {
 	return MAC(addrs[0])
 }
 
+// LinkLocal is the link-local IPv6 address that a port with the MAC gives itself (RFC 4291,
+// appendix A); the zero address when it is no MAC.
+func LinkLocal(mac string) netip.Addr {
+	m, err := net.ParseMAC(mac)
+	if err != nil || len(m) != 6 {
+		return netip.Addr{}
+	}
+	const universal = 0x02
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ universal, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
+}
+
 // Addrs are the addresses of prefixes without their lengths.
 func Addrs(prefixes []netip.Prefix) []netip.Addr {
 	out := make([]netip.Addr, 0, len(prefixes))

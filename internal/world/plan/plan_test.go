@@ -97,6 +97,18 @@ func TestMAC(t *testing.T) {
 	}
 }
 
+func TestLinkLocal(t *testing.T) {
+	t.Parallel()
+	for mac, want := range map[string]string{"0a:58:0a:f4:01:02": "fe80::858:aff:fef4:102", "02:00:00:00:00:01": "fe80::ff:fe00:1"} {
+		if got := LinkLocal(mac); got != addr(want) {
+			t.Errorf("LinkLocal(%s) = %s, want %s", mac, got, want)
+		}
+	}
+	if got := LinkLocal("02:00"); got.IsValid() {
+		t.Errorf("half a MAC has the address %s", got)
+	}
+}
+
 func TestNodeSubnet(t *testing.T) {
 	t.Parallel()
 	s := prefix("10.244.1.0/24")
