@@ -113,7 +113,8 @@ func (t *Table) native(m model.Model) model.Model {
 	return reflect.ValueOf(m).Convert(want).Interface()
 }
 
-func (t *Table) uuidOf(m model.Model) string {
+// UUIDOf is the UUID of a row of the table.
+func (t *Table) UUIDOf(m model.Model) string {
 	return reflect.ValueOf(m).Elem().Field(t.uuid).String()
 }
 

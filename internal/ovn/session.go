@@ -84,7 +84,7 @@ func (s *session) OnDelete(table string, m model.Model) {
 	if !ok {
 		return
 	}
-	uuid := t.uuidOf(m)
+	uuid := t.UUIDOf(m)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
@@ -106,7 +106,7 @@ func (s *session) put(table string, m model.Model) {
 		return
 	}
 	m = t.native(m)
-	uuid := t.uuidOf(m)
+	uuid := t.UUIDOf(m)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {

@@ -3,7 +3,10 @@
 //
 // A file is a log of records, each a line with the length and SHA-1 of the JSON that
 // follows it (ovsdb(5)). The first record of a standalone database is its schema, each
-// other one a transaction: the rows that it wrote, by table and UUID, null for deleted.
+// other one a transaction: the rows that it wrote, by table and UUID, null for deleted. A
+// member of a Raft cluster logs the same within the entries of Raft's log.
+//
+// Read counts, Load reads it all, Write makes such a file.
 package dbfile
 
 import (
@@ -48,6 +51,29 @@ type Info struct {
 	Torn bool
 }
 
+// Head reads the schema of a standalone database alone.
+func Head(path string) (Info, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Info{}, err
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{Size: stat.Size()}
+	schema, n, err := record(bufio.NewReader(f), magicStandalone, info.Size)
+	if err == nil {
+		err = info.readSchema(schema)
+	}
+	if err != nil {
+		return info, fmt.Errorf("%w: %w", ErrNotDatabase, err)
+	}
+	info.Intact, info.Records = n, 1
+	return info, nil
+}
+
 // Read reads a file and counts the live rows of one table. The error is about the
 // beginning of the file, without which nothing can be used; later damage is in Info.
 func Read(path, table string) (Info, error) {
@@ -66,7 +92,7 @@ func Read(path, table string) (Info, error) {
 		info.Clustered = true
 		return info, nil
 	}
-	schema, n, err := record(r, info.Size)
+	schema, n, err := record(r, magicStandalone, info.Size)
 	if err != nil {
 		return info, fmt.Errorf("%w: %w", ErrNotDatabase, err)
 	}
@@ -98,7 +124,7 @@ func (i *Info) readTransactions(r *bufio.Reader, table string) error {
 	live := map[string]bool{}
 	needle := []byte(strconv.Quote(table))
 	for {
-		data, n, err := record(r, i.Size-i.Intact)
+		data, n, err := record(r, magicStandalone, i.Size-i.Intact)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -141,7 +167,7 @@ func apply(live map[string]bool, data []byte, table string) error {
 
 // record reads one record and returns its JSON and its length with the header; io.EOF
 // between two records is the end of the file.
-func record(r *bufio.Reader, left int64) ([]byte, int64, error) {
+func record(r *bufio.Reader, magic string, left int64) ([]byte, int64, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, io.EOF) && len(line) == 0 {
 		return nil, 0, io.EOF
@@ -150,7 +176,7 @@ func record(r *bufio.Reader, left int64) ([]byte, int64, error) {
 		return nil, 0, fmt.Errorf("no record header in %.40q", line)
 	}
 	header := string(line)
-	rest, ok := strings.CutPrefix(header, magicStandalone+" ")
+	rest, ok := strings.CutPrefix(header, magic+" ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) != 2 {
 		return nil, 0, fmt.Errorf("no record header in %.40q", header)

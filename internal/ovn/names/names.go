@@ -65,6 +65,44 @@ func (n Network) RouterToTransit(node string) string { return n.prefix + "rtots-
 // TransitToRouter is the transit switch's port for a node, local or remote.
 func (n Network) TransitToRouter(node string) string { return n.prefix + "tstor-" + node }
 
+// ClusterGroup is the group of load balancers that the node's switch and its gateway router
+// have in common.
+func (n Network) ClusterGroup() string { return n.prefix + "clusterLBGroup" }
+
+// SwitchGroup is the group of load balancers of the node's switch alone.
+func (n Network) SwitchGroup() string { return n.prefix + "clusterSwitchLBGroup" }
+
+// RouterGroup is the group of load balancers of the gateway router alone.
+func (n Network) RouterGroup() string { return n.prefix + "clusterRouterLBGroup" }
+
+// The scopes of load balancers, the ends of their names.
+
+// ScopeCluster is for what switch and gateway router have in common.
+func ScopeCluster() string { return "cluster" }
+
+// ScopeSwitch is for the node's switch alone.
+func ScopeSwitch(node string) string { return "node_switch_" + node }
+
+// ScopeRouter is for the gateway router alone.
+func ScopeRouter(node string) string { return "node_router_" + node }
+
+// ScopeLocalRouter is for the gateway router alone, with the source kept.
+func ScopeLocalRouter(node string) string { return "node_local_router_" + node }
+
+// Service is a load balancer of a service; the protocol is lower case.
+func (n Network) Service(namespace, name, protocol, scope string) string {
+	return n.prefix + loadBalancer("Service", namespace, name, protocol) + "_" + scope
+}
+
+// HostPort is the load balancer of a pod's host ports; the protocol is lower case.
+func (n Network) HostPort(namespace, name, protocol string) string {
+	return n.prefix + loadBalancer("HostPort", namespace, name, protocol)
+}
+
+func loadBalancer(kind, namespace, name, protocol string) string {
+	return kind + "_" + namespace + "/" + name + "_" + strings.ToUpper(protocol)
+}
+
 // RouterToJoin is a router's port on the join switch.
 func RouterToJoin(router string) string { return "rtoj-" + router }
 
@@ -111,4 +149,6 @@ const (
 	KeyNode          = "node"                // of a transit port
 	KeyRouteNode     = "ic-node"             // remote node of a route
 	KeyNetwork       = "k8s.ovn.org/network" // network of a row
+	KeyKind          = "k8s.ovn.org/kind"    // kind of the object behind a load balancer
+	KeyOwner         = "k8s.ovn.org/owner"   // that object, "namespace/name"
 )

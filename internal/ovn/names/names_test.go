@@ -19,6 +19,12 @@ func TestNames(t *testing.T) {
 		{JoinToRouter(blue.GatewayRouter("n1")), "jtor-GR_tenant.blue.net_n1"},
 		{blue.RouterToSwitch("n1"), "rtos-tenant.blue.net_n1"},
 		{blue.TransitToRouter("n1"), "tenant.blue.net_tstor-n1"},
+		{def.ClusterGroup(), "clusterLBGroup"},
+		{blue.RouterGroup(), "tenant.blue.net_clusterRouterLBGroup"},
+		{def.Service("default", "web", "tcp", ScopeCluster()), "Service_default/web_TCP_cluster"},
+		{def.Service("default", "web", "sctp", ScopeLocalRouter("n1")), "Service_default/web_SCTP_node_local_router_n1"},
+		{blue.Service("default", "web", "udp", ScopeSwitch("n1")), "tenant.blue.net_Service_default/web_UDP_node_switch_n1"},
+		{def.HostPort("default", "web", "udp"), "HostPort_default/web_UDP"},
 		{Pod("kube-system", "coredns"), "kube-system_coredns"},
 		{PatchToIntegration("br-ex_n1"), "patch-br-ex_n1-to-br-int"},
 	} {
