@@ -267,6 +267,33 @@ func TestFight(t *testing.T) {
 	if !strings.Contains(l.String(), "somebody keeps changing this row") {
 		t.Errorf("the log does not say so:\n%s", l)
 	}
+	// Who asks for it does not have to wait.
+	for len(c.armed) > 0 {
+		<-c.armed
+	}
+	byHand(t, hand, spoil)
+	<-c.armed
+	f.repair("ports", "default/a")
+	if got := must(ovn.Find[nb.LogicalSwitchPort](f.nb, "default_a")).Addresses; !slices.Equal(got, []string{"1"}) {
+		t.Errorf("addresses %q after the repair", got)
+	}
+	if f.engine.Repair("nonsense", key("default/a")) != nil {
+		t.Error("a feature that is none was repaired")
+	}
+}
+
+// TestRepairOfNothing asks for keys that want nothing, and have nothing.
+func TestRepairOfNothing(t *testing.T) {
+	t.Parallel()
+	f, _, _ := scene(t)
+	f.idle()
+	before, want := f.transactions(), dump(f.nb)
+	for _, k := range []string{"default/a", "default/nobody"} {
+		f.repair("ports", k)
+	}
+	if got := dump(f.nb); !slices.Equal(got, want) || f.transactions() != before {
+		t.Errorf("%d transactions, now %v", f.transactions()-before, got)
+	}
 }
 
 // TestLeftovers has rows in the database that nobody wants any more, and others that are

@@ -198,7 +198,10 @@ func (s *side) elementID(e element) string {
 // emitMember puts an element into a row that is there; rows to insert have theirs.
 func (s *side) emitMember(it *item, c contribution) {
 	target := c.slot.target
-	if s.coming[target] != nil {
+	if w := s.coming[target]; w != nil {
+		if w.item != it {
+			it.changes++ // made by another's operation: not done before that is
+		}
 		return
 	}
 	t, _ := s.db.Table(target.Table)

@@ -25,6 +25,10 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/world"
 )
 
+// WaitingForRow is the code of the reason that a key refers to a row which another key has not
+// made yet: it is usual for a moment, and no fault of the key's object.
+const WaitingForRow = "WaitingForRow"
+
 // Config is what an engine works with.
 type Config struct {
 	World    *world.Store
@@ -125,23 +129,25 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// onWorld is called under the world's lock.
+// onWorld is called under the world's lock. The keys of all features come into the queue
+// together, so that what one change is for several of them is one transaction: a pod's port
+// and its membership in the groups that protect it.
 func (e *Engine) onWorld(v world.View, c world.Change) {
-	for _, f := range e.cfg.Features {
-		keys := f.Keys(v, c)
-		if len(keys) == 0 {
-			continue
-		}
-		e.mu.Lock()
-		for _, k := range keys {
-			cause, lane := causeChange, live
-			if c.Initial {
-				cause, lane = causeStart, low
-			}
+	cause, lane := causeChange, live
+	if c.Initial {
+		cause, lane = causeStart, low
+	}
+	touched := make([][]feature.Key, len(e.cfg.Features))
+	for i, f := range e.cfg.Features {
+		touched[i] = f.Keys(v, c)
+	}
+	e.mu.Lock()
+	for i, f := range e.cfg.Features {
+		for _, k := range touched[i] {
 			e.queue.add(e.queue.state(keyID{f.Name(), k}), lane, cause)
 		}
-		e.mu.Unlock()
 	}
+	e.mu.Unlock()
 	e.poke()
 }
 
@@ -284,6 +290,23 @@ func (e *Engine) Resync() {
 	e.poke()
 }
 
+// Repair looks at a key at once, and at all of its rows, because somebody has seen that they are
+// not as they should be; also at one that is put back slowly, because somebody else keeps
+// changing it. wait is like Wait, for this look, whatever is asked of the key later; it is nil
+// if no such feature runs here.
+func (e *Engine) Repair(featureName string, key feature.Key) (wait func(context.Context) error) {
+	if e.features[featureName] == nil {
+		return nil
+	}
+	e.mu.Lock()
+	s := e.queue.state(keyID{featureName, key})
+	e.queue.add(s, live, causeRepair)
+	w := s.expect()
+	e.mu.Unlock()
+	e.poke()
+	return func(ctx context.Context) error { return e.await(ctx, s, w) }
+}
+
 // Wait returns nil when what the key wants at the time of the call is committed. Else it
 // returns, when ctx ends, with the reason why not.
 func (e *Engine) Wait(ctx context.Context, featureName string, key feature.Key) error {
@@ -293,9 +316,13 @@ func (e *Engine) Wait(ctx context.Context, featureName string, key feature.Key) 
 		e.mu.Unlock()
 		return nil
 	}
-	w := waiter{asked: s.asked, done: make(chan struct{})}
-	s.waiters = append(s.waiters, w)
+	w := s.expect()
 	e.mu.Unlock()
+	return e.await(ctx, s, w)
+}
+
+// await waits for what was asked of a key when w was made.
+func (e *Engine) await(ctx context.Context, s *keyState, w waiter) error {
 	select {
 	case <-w.done:
 		return nil
@@ -310,5 +337,5 @@ func (e *Engine) Wait(ctx context.Context, featureName string, key feature.Key) 
 	if s.problem != nil {
 		why = errors.New(s.problem.Message)
 	}
-	return fmt.Errorf("%s %s is not programmed: %w: %w", featureName, key, why, ctx.Err())
+	return fmt.Errorf("%s %s is not programmed: %w: %w", s.id.feature, s.id.key, why, ctx.Err())
 }

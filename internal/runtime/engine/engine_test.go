@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -179,7 +180,7 @@ func TestWaiting(t *testing.T) {
 		t.Errorf("Wait: %v", err)
 	}
 	f.world.SetNode(node("n1", "1"))
-	f.until("the port waits for the other parent", func() bool { return len(f.told()) == 1 && len(dump(f.nb)) == 1 })
+	f.until("the port waits for the other parent", func() bool { return len(f.told()) >= 1 && len(dump(f.nb)) == 1 })
 	f.world.SetPod(pod("maker", "n1", "10.244.0.6", "sets", "set"))
 	f.wait("ports", "default/web")
 	f.wait("ports", "default/maker")
@@ -188,6 +189,32 @@ func TestWaiting(t *testing.T) {
 	}
 	if got, want := f.told(), []string{"ports default/web: WaitingForRow", "ports default/web: WaitingForRow", "ports default/web:"}; !slices.Equal(got, want) && !slices.Equal(got, want[1:]) {
 		t.Errorf("reasons: %v", got)
+	}
+}
+
+// TestWaitersComeAlong: what waits for a row is in the transaction that makes the row, so that
+// a port is never there without the groups that it was to be in.
+func TestWaitersComeAlong(t *testing.T) {
+	t.Parallel()
+	f := start(t, ovntest.NB(t), newWorld())
+	const pods = 5
+	for i := range pods {
+		f.world.SetPod(pod(fmt.Sprint("web", i), "n1", fmt.Sprint("10.244.0.", i)))
+	}
+	for len(f.told()) < pods { // told by the engine without a change of the database
+		if t.Context().Err() != nil {
+			t.Fatal("the ports do not wait")
+		}
+		runtime.Gosched()
+	}
+	before := f.transactions()
+	f.world.SetNode(node("n1", "1"))
+	f.idle()
+	if n := f.transactions() - before; n != 1 {
+		t.Errorf("%d transactions, want one with the switch and its ports", n)
+	}
+	if n := len(must(ovn.Find[nb.LogicalSwitch](f.nb, "n1")).Ports); n != pods {
+		t.Errorf("%d ports in the switch", n)
 	}
 }
 
@@ -231,6 +258,14 @@ func TestOneBadAmongGood(t *testing.T) {
 	}
 	f.world.SetPod(pod("good", "n1", "10.244.0.201"))
 	f.wait("ports", "default/good")
+	// Who asks for it hears why it is refused.
+	repaired := f.engine.Repair("ports", key("default/bad"))
+	<-c.armed
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := repaired(ctx); err == nil || !strings.Contains(err.Error(), nobody) {
+		t.Errorf("repaired: %v", err)
+	}
 	// Mended, it is done at once.
 	f.world.SetPod(pod("bad", "n1", "10.244.0.200"))
 	f.wait("ports", "default/bad")

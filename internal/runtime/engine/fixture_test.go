@@ -135,6 +135,20 @@ func (f *fixture) wait(featureName, key string) {
 	}
 }
 
+// repair asks for a key and waits until that is done.
+func (f *fixture) repair(featureName, name string) {
+	f.t.Helper()
+	wait := f.engine.Repair(featureName, key(name))
+	if wait == nil {
+		f.t.Fatalf("no feature %s", featureName)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := wait(ctx); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // idle waits for all pods and nodes.
 func (f *fixture) idle() {
 	f.t.Helper()

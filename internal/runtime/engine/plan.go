@@ -344,7 +344,7 @@ func (it *item) wait(side int, t rows.Target) {
 	if t.Name != "" {
 		what += " " + t.Name
 	}
-	it.refuse("WaitingForRow", "waiting for "+what, "it is made from another object: look at that object's state")
+	it.refuse(WaitingForRow, "waiting for "+what, "it is made from another object: look at that object's state")
 	it.awaits = append(it.awaits, place{side, t})
 }
 

@@ -26,6 +26,7 @@ const (
 	causeArrive cause = "arrived" // a row that the key waited for
 	causeResync cause = "resync"
 	causeClean  cause = "clean"
+	causeRepair cause = "repair" // somebody asked for it
 )
 
 // lane is the priority of a key in the queue.
@@ -119,6 +120,9 @@ func (q *queue) add(s *keyState, l lane, c cause) {
 		heap.Remove(&q.delayed, s.heapAt)
 	}
 	if l <= s.lane {
+		if c == causeRepair {
+			s.cause = c // it has all of the key's rows looked at
+		}
 		return
 	}
 	if s.lane == none {
@@ -194,6 +198,21 @@ func (q *queue) pop(from *[]*keyState, l lane, most int) []*keyState {
 	return out
 }
 
+// withdraw takes a key out of the queue, if it is in it, because it is to be looked at now;
+// false if it has to be tried alone or later.
+func (q *queue) withdraw(s *keyState) bool {
+	if s.alone || s.heapAt >= 0 {
+		return false
+	}
+	if s.lane == none {
+		s.cause = causeArrive
+		return true
+	}
+	s.lane = none // pop passes over it
+	q.count--
+	return true
+}
+
 func (q *queue) depth() int { return q.count }
 
 func (q *queue) nextRetry() (time.Time, bool) {
@@ -201,6 +220,13 @@ func (q *queue) nextRetry() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return q.delayed[0].retryAt, true
+}
+
+// expect has somebody wait until what has been asked so far is committed.
+func (s *keyState) expect() waiter {
+	w := waiter{asked: s.asked, done: make(chan struct{})}
+	s.waiters = append(s.waiters, w)
+	return w
 }
 
 // finish records that what was asked up to then is committed.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/owner"
+	"github.com/ovnkctl/ovnkctl/internal/ovn/rows"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 )
@@ -23,19 +24,56 @@ const (
 // reconcile makes the databases what a batch of keys wants.
 func (e *Engine) reconcile(ctx context.Context, batch []*keyState) {
 	start := e.clock.Now()
-	items := make([]*item, len(batch))
-	e.mu.Lock()
-	for i, s := range batch {
-		items[i] = &item{keyState: s, seen: s.asked, why: s.cause}
-	}
-	e.mu.Unlock()
+	var items []*item
+	taken := make(map[*keyState]bool, len(batch))
 	e.cfg.World.Read(func(v world.View) {
-		for _, it := range items {
-			it.out, it.reasons = e.features[it.id.feature].Desired(v, it.id.key)
+		for len(batch) > 0 {
+			from := len(items)
+			e.mu.Lock()
+			for _, s := range batch {
+				taken[s] = true
+				s.scrub = s.scrub || s.cause == causeRepair
+				items = append(items, &item{keyState: s, seen: s.asked, why: s.cause})
+			}
+			e.mu.Unlock()
+			for _, it := range items[from:] {
+				it.out, it.reasons = e.features[it.id.feature].Desired(v, it.id.key)
+			}
+			batch = e.expecting(items[from:], taken)
 		}
 	})
 	e.commit(ctx, items)
 	e.metrics.reconciled(items, e.clock.Now().Sub(start))
+}
+
+// expecting takes out of the queue the keys that wait for rows which the items want, but for
+// those that have been taken: they come along, so that a row is never there without what waited for it. A pod's
+// port is not to be seen outside of the groups that protect the pod.
+func (e *Engine) expecting(items []*item, taken map[*keyState]bool) []*keyState {
+	if len(e.waiters) == 0 {
+		return nil
+	}
+	var out []*keyState
+	for _, it := range items {
+		for n := range e.dbs {
+			for _, r := range it.set(n).Rows {
+				t, ok := ovn.TableOf(r.Model)
+				if !ok || !named(t) {
+					continue
+				}
+				for s := range e.waiters[place{n, rows.Target{Table: t.Name, Name: t.NameOf(r.Model)}}] {
+					if !taken[s] {
+						taken[s] = true
+						out = append(out, s)
+					}
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *keyState) int { return strings.Compare(a.owner, b.owner) })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.DeleteFunc(out, func(s *keyState) bool { return !e.queue.withdraw(s) })
 }
 
 // commit plans and writes items together; when the server refuses, it finds out which of
@@ -224,7 +262,7 @@ func (e *Engine) settle(it *item) {
 	e.metrics.reasons(it.id.feature, was, reasons)
 	log := e.log.With("feature", it.id.feature, "key", it.id.key.String())
 	switch {
-	case it.problem != nil && it.problem.Code == "WaitingForRow":
+	case it.problem != nil && it.problem.Code == WaitingForRow:
 		log.Info("key waits", "why", it.problem.Message)
 	case it.problem != nil:
 		log.Warn("key is not programmed", "code", it.problem.Code, "why", it.problem.Message)

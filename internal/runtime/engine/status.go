@@ -62,6 +62,19 @@ func (e *Engine) Status() Status {
 	return st
 }
 
+// Behind are the keys of a feature whose newest state is not in the databases yet.
+func (e *Engine) Behind(featureName string) []feature.Key {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var keys []feature.Key
+	for id, s := range e.queue.keys {
+		if id.feature == featureName && s.done < s.asked {
+			keys = append(keys, id.key)
+		}
+	}
+	return keys
+}
+
 // Reasons tells why a key is not in order; nothing when it is.
 func (e *Engine) Reasons(featureName string, key feature.Key) []feature.Reason {
 	e.mu.Lock()

@@ -163,8 +163,7 @@ func CheckKeys(t *testing.T, f feature.Feature, c world.Config, objects []Object
 	if len(objects) == 0 {
 		return
 	}
-	var universe []feature.Key
-	Case{Config: c, Objects: objects}.Store().Read(func(v world.View) { universe = AllKeys(f, v, objects) })
+	universe := AllKeys(f, c, objects)
 	rapid.Check(t, func(rt *rapid.T) {
 		store := world.New(c)
 		touched := map[feature.Key]bool{}
@@ -201,42 +200,4 @@ func CheckKeys(t *testing.T, f feature.Feature, c world.Config, objects []Object
 			clear(touched)
 		}
 	})
-}
-
-// mutate is a copy of an object with something taken out that features depend on.
-func mutate(rt *rapid.T, o Object) Object {
-	if o.Node != nil {
-		n := *o.Node
-		for _, clear := range rapid.SliceOfN(rapid.IntRange(0, 6), 1, 2).Draw(rt, "clear") {
-			switch clear {
-			case 0:
-				n.ID = 0
-			case 1:
-				n.ChassisID = ""
-			case 2:
-				n.Subnets = nil
-			case 3:
-				n.Transit = nil
-			case 4:
-				n.EncapIPs = nil
-			case 5:
-				n.Gateway = nil
-			case 6:
-				n.Created++
-			}
-		}
-		return Object{Node: &n}
-	}
-	p := *o.Pod
-	switch rapid.IntRange(0, 3).Draw(rt, "clear") {
-	case 0:
-		p.Networks = nil
-	case 1:
-		p.Finished = true
-	case 2:
-		p.Node = ""
-	case 3:
-		p.Created++
-	}
-	return Object{Pod: &p}
 }

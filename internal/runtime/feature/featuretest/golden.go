@@ -6,7 +6,9 @@
 //	-- config.yaml --   what differs from the default configuration (optional)
 //	-- node --          name of the local node
 //	-- print --         the keys to print, by blanks (optional: all)
-//	-- objects.yaml --  Nodes and Pods as the API server has them
+//	-- network.yaml --  what differs in the default network itself (optional)
+//	-- objects.yaml --  Nodes, Pods, Namespaces, Services, EndpointSlices, ServiceCIDRs and
+//	                    policies of all kinds as the API server has them
 //	-- want --          the rows and reasons, written by `go test -update`
 //
 // Besides comparing the rows, every case is checked for what must hold of any feature: see
@@ -14,12 +16,8 @@
 package featuretest
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -29,9 +27,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	kyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ovnkctl/ovnkctl/internal/config"
@@ -72,7 +67,7 @@ func golden(t *testing.T, f feature.Feature, file string) map[string]bool {
 	codes := map[string]bool{}
 	var text strings.Builder
 	store.Read(func(v world.View) {
-		for _, k := range AllKeys(f, v, c.Objects) {
+		for _, k := range AllKeys(f, c.Config, c.Objects) {
 			out, reasons := f.Desired(v, k)
 			Consistent(t, k, out)
 			for _, r := range reasons {
@@ -123,28 +118,6 @@ type Case struct {
 	want    string
 }
 
-// Object is a Node or a Pod.
-type Object struct {
-	Node *world.Node
-	Pod  *world.Pod
-}
-
-func (o Object) set(s *world.Store) {
-	if o.Node != nil {
-		s.SetNode(o.Node)
-	} else {
-		s.SetPod(o.Pod)
-	}
-}
-
-func (o Object) remove(s *world.Store) {
-	if o.Node != nil {
-		s.DeleteNode(o.Node.Name)
-	} else {
-		s.DeletePod(world.PodKey{Namespace: o.Pod.Namespace, Name: o.Pod.Name})
-	}
-}
-
 // Store is a store that holds the case's objects.
 func (c Case) Store() *world.Store {
 	s := world.New(c.Config)
@@ -162,12 +135,15 @@ func parse(t *testing.T, archive *txtar.Archive) Case {
 	t.Helper()
 	var c Case
 	settings := config.Default()
+	var ofNetwork []byte
 	for _, f := range archive.Files {
 		switch f.Name {
 		case "config.yaml":
 			if err := yaml.UnmarshalStrict(f.Data, settings); err != nil {
 				t.Fatalf("config.yaml: %v", err)
 			}
+		case "network.yaml":
+			ofNetwork = f.Data
 		case "node":
 			c.Config.LocalNode = strings.TrimSpace(string(f.Data))
 		case "print":
@@ -191,85 +167,33 @@ func parse(t *testing.T, archive *txtar.Archive) Case {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := yaml.UnmarshalStrict(ofNetwork, &network); err != nil {
+		t.Fatalf("network.yaml: %v", err)
+	}
 	c.Config.Networks = []world.Network{network}
 	return c
 }
 
-// Objects reads the Nodes and Pods of a stream of YAML documents.
-func Objects(data []byte) ([]Object, error) {
-	var out []Object
-	r := kyaml.NewYAMLReader(bufferOf(data))
-	for {
-		document, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		o, err := object(document)
-		if err != nil {
-			return nil, err
-		}
-		if o != (Object{}) {
-			out = append(out, o)
-		}
-	}
-}
-
-func object(document []byte) (Object, error) {
-	var meta metav1.TypeMeta
-	if err := yaml.Unmarshal(document, &meta); err != nil {
-		return Object{}, err
-	}
-	switch meta.Kind {
-	case "":
-		return Object{}, nil // an empty document
-	case "Node":
-		var n corev1.Node
-		err := yaml.UnmarshalStrict(document, &n)
-		return Object{Node: world.FromNode(&n)}, err
-	case "Pod":
-		var p corev1.Pod
-		err := yaml.UnmarshalStrict(document, &p)
-		return Object{Pod: world.FromPod(&p)}, err
-	}
-	return Object{}, fmt.Errorf("kind %q is neither Node nor Pod", meta.Kind)
-}
-
-// AllKeys are the keys that the objects touch when they appear one after the other.
-func AllKeys(f feature.Feature, v world.View, objects []Object) []feature.Key {
+// AllKeys are the keys that the objects touch when they appear one after the other, in one
+// order or the other.
+func AllKeys(f feature.Feature, c world.Config, objects []Object) []feature.Key {
 	keys := map[feature.Key]bool{}
-	for _, o := range objects {
-		for _, k := range f.Keys(v, change(nil, &o)) {
-			keys[k] = true
+	for _, reverse := range []bool{false, true} {
+		s := world.New(c)
+		s.Subscribe(func(v world.View, ch world.Change) {
+			for _, k := range f.Keys(v, ch) {
+				keys[k] = true
+			}
+		})
+		for i := range objects {
+			if reverse {
+				i = len(objects) - 1 - i
+			}
+			objects[i].set(s)
 		}
 	}
 	return slices.SortedFunc(maps.Keys(keys), func(a, b feature.Key) int { return strings.Compare(a.String(), b.String()) })
 }
-
-func change(old, o *Object) world.Change {
-	var c world.Change
-	if old != nil {
-		c.OldNode, c.OldPod = old.Node, old.Pod
-	}
-	if o != nil {
-		c.NewNode, c.NewPod = o.Node, o.Pod
-	}
-	for _, n := range []*world.Node{c.OldNode, c.NewNode} {
-		if n != nil {
-			c.Ref = n.Ref()
-		}
-	}
-	for _, p := range []*world.Pod{c.OldPod, c.NewPod} {
-		if p != nil {
-			c.Ref = p.Ref()
-		}
-	}
-	return c
-}
-
-func bufferOf(data []byte) *bufio.Reader { return bufio.NewReader(bytes.NewReader(data)) }
 
 // allSets are the sets of an output by database.
 func allSets(out feature.Output) map[string]rows.Set {
