@@ -68,7 +68,8 @@ func describe(changes []ovs.Change) []string {
 // firewall makes the tables what they should be.
 func (a *applier) firewall(in input, guard *bool, what scope) {
 	if len(in.subnets()) > 0 {
-		a.table(desiredTable(in), "", what)
+		t, text := a.r.wanted.tableFor(in)
+		a.table(t, text, what, in.services != nil)
 	}
 	if guard == nil {
 		return
@@ -76,7 +77,7 @@ func (a *applier) firewall(in input, guard *bool, what scope) {
 	t := guardTable(in.uplink.link.Name)
 	if *guard {
 		// The chain vanishes with its device, of which nft tells nobody.
-		a.table(t, itoa(in.uplink.link.Index), what)
+		a.table(t, itoa(in.uplink.link.Index)+tableText(t), what, true)
 		return
 	}
 	delete(a.r.lastTables, t.Family+" "+t.Name+" text")
@@ -85,10 +86,10 @@ func (a *applier) firewall(in input, guard *bool, what scope) {
 	}
 }
 
-// table compares a table if it or the device it is for is another than when it was last
-// right, or if somebody changed it.
-func (a *applier) table(want nft.Table, device string, what scope) {
-	key, text := want.Family+" "+want.Name, device+fmt.Sprint(nft.Diff(nil, want))
+// table compares a table if its text is another than when it was last right, or if
+// somebody changed it. One of which not all is known is only made, not changed.
+func (a *applier) table(want nft.Table, text string, what scope, known bool) {
+	key := want.Family + " " + want.Name
 	seen := a.r.lastTables[key+" text"] == text
 	if seen && what&scopeFirewall == 0 {
 		return
@@ -98,19 +99,25 @@ func (a *applier) table(want nft.Table, device string, what scope) {
 		a.fail("nftables", err)
 		return
 	}
+	if !known && have != nil {
+		return
+	}
 	ops := nft.Diff(have, want)
-	if digest := a.r.lastTables[key]; len(ops) == 0 && seen && have.Digest != digest {
+	if len(ops) == 0 && seen && have.Digest != a.r.lastTables[key] {
 		ops = nft.Rewrite(have, want) // changed behind the comments
 	}
-	if len(ops) > 0 {
+	var digest string
+	if len(ops) == 0 {
+		digest = have.Digest
+	} else {
 		if !a.apply(want, ops) {
 			return
 		}
-		if have, err = a.r.cfg.Host.Firewall.List(a.ctx, want.Family, want.Name); err != nil || have == nil {
+		if digest, err = a.r.cfg.Host.Firewall.Digest(a.ctx, want.Family, want.Name); err != nil || digest == "" {
 			return
 		}
 	}
-	a.r.lastTables[key], a.r.lastTables[key+" text"] = have.Digest, text
+	a.r.lastTables[key], a.r.lastTables[key+" text"] = digest, text
 }
 
 func (a *applier) apply(t nft.Table, ops []nft.Op) bool {

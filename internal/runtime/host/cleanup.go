@@ -290,7 +290,12 @@ func (k *cleaner) ownOffBridge(ctx context.Context) {
 		}
 	}
 	if k.keep && k.ovs {
-		if err := k.cfg.Host.Flows.Replace(ctx, bridge, "priority=0,actions=NORMAL\n"); err != nil {
+		// Our flows end, those of others stay, and what is left switches by itself.
+		c, err := k.cfg.Host.Flows.Diff(ctx, bridge, "priority=0,actions=NORMAL\n")
+		if err == nil {
+			err = k.cfg.Host.Flows.Apply(ctx, bridge, c)
+		}
+		if err != nil {
 			k.leave("flows of %s: %v", bridge, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/kernel"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/nft"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/host/openflow"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/ovs"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 )
@@ -59,6 +60,9 @@ type Kernel interface {
 	State(ctx context.Context, devs []string) (*kernel.State, error)
 	Sysctl(key string) (value string, ok bool, err error)
 	Apply(context.Context, kernel.Change) error
+	// ForgetUDP ends the connections with these destinations that lead to none of their
+	// backends, and returns how many there were.
+	ForgetUDP(ctx context.Context, backends map[netip.AddrPort][]netip.AddrPort) (int, error)
 	Watch(ctx context.Context, interest func() kernel.Interest, notify func()) error
 }
 
@@ -66,6 +70,8 @@ type Kernel interface {
 type Firewall interface {
 	// List reads a table; it is nil when there is none.
 	List(ctx context.Context, family, name string) (*nft.Table, error)
+	// Digest is that of the table as List would read it, empty when there is none.
+	Digest(ctx context.Context, family, name string) (string, error)
 	// Apply makes all the changes in one transaction.
 	Apply(context.Context, []nft.Op) error
 	Watch(ctx context.Context, tables []string, notify func()) error
@@ -73,9 +79,10 @@ type Firewall interface {
 
 // Flows are the OpenFlow tables of the bridges (openflow.Ofctl).
 type Flows interface {
-	// Diff is empty when the live flows are those wanted.
-	Diff(ctx context.Context, bridge, flows string) (string, error)
-	Replace(ctx context.Context, bridge, flows string) error
+	// Diff is empty when our live flows are those wanted.
+	Diff(ctx context.Context, bridge, flows string) (openflow.Changes, error)
+	// Apply makes all the changes at once.
+	Apply(ctx context.Context, bridge string, c openflow.Changes) error
 	Watch(ctx context.Context, bridge string, notify func()) error
 }
 

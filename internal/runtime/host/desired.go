@@ -14,9 +14,11 @@ const protocol = 85
 // input is all that the desired state is computed from.
 type input struct {
 	Config
-	zone   Zone
-	uplink uplink
-	facts  Facts
+	zone Zone
+	// services are nil until the cluster has named them.
+	services *Services
+	uplink   uplink
+	facts    Facts
 	// chassis is the switch's id, empty until it is known.
 	chassis string
 	// acceptRA says that the gateway is configured by router advertisements.
@@ -77,7 +79,7 @@ func desiredNetwork(in input) network {
 	n.routes = append(n.routes, in.uplink.routes...)
 	n.addrs = append(n.addrs, in.ownAddrs()...)
 	for _, f := range in.families() {
-		in.services(f, &n)
+		in.serviceRoutes(f, &n)
 	}
 	if len(in.subnets()) > 0 {
 		n.links = append(n.links, link{ManagementPort, in.facts.PodMTU})
@@ -108,9 +110,9 @@ func (in input) ownAddrs() []kernel.Addr {
 	return out
 }
 
-// services leads traffic of the host for services into OVN. The next hop does not exist:
+// serviceRoutes lead traffic of the host for services into OVN. The next hop does not exist:
 // only its MAC address is needed, and the bridge's flows take the packets to OVN.
-func (in input) services(f family, n *network) {
+func (in input) serviceRoutes(f family, n *network) {
 	host, _, okHost := in.masquerade(f, plan.MasqueradeHost)
 	ovn, _, okOVN := in.masquerade(f, plan.MasqueradeOVN)
 	hop, _, okHop := in.masquerade(f, plan.MasqueradeNextHop)
@@ -118,7 +120,7 @@ func (in input) services(f family, n *network) {
 	if !okHost || !okOVN || !okHop || !okNode {
 		return
 	}
-	for _, s := range inFamily(f, in.Network.ServiceSubnets, netip.Prefix.Addr) {
+	for _, s := range in.ranges(f) {
 		r := route(s, in.bridge(), hop)
 		r.Src, r.Metrics.MTU = host, in.facts.PodMTU
 		n.routes = append(n.routes, r)
@@ -144,6 +146,14 @@ func (in input) management(n *network) {
 			a.Broadcast = plan.Last(s)
 		} else {
 			a.NoDAD = true // the logical switch port answers nobody else
+		}
+		if node, ok := in.primaryOf(f); ok {
+			// A server that listens on all addresses answers a pod's datagram from the
+			// address that the route prefers. It must be the one that pods know the host by.
+			a.NoPrefixRoute = true
+			r := route(s, ManagementPort, netip.Addr{})
+			r.Src = node
+			n.routes = append(n.routes, r)
 		}
 		n.addrs = append(n.addrs, a)
 		var dsts []netip.Prefix

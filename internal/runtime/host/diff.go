@@ -2,11 +2,13 @@ package host
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/ovnkctl/ovnkctl/internal/ovn/names"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/kernel"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/ovs"
+	"github.com/ovnkctl/ovnkctl/internal/world/plan"
 )
 
 // changes are the differences between what should be and what is, in the order in which
@@ -137,9 +139,13 @@ func (d *differ) managed() bool { return len(d.in.subnets()) > 0 }
 
 func (d *differ) addresses() {
 	own := d.in.ownAddrs()
+	placed := d.firstAddresses()
 	for _, w := range d.want.addrs {
+		if slices.ContainsFunc(placed, w.Is) {
+			continue
+		}
 		last := w.Prefix.Addr().Is4() && slices.ContainsFunc(own, w.Is)
-		if last && d.outOfOrder(w) {
+		if last && d.outOfOrder(w) || d.routed(w) {
 			d.out.build = append(d.out.build, kernel.DeleteAddr{Addr: w}, kernel.PutAddr{Addr: w})
 		} else if d.exists(w.Dev) && !d.hasAddr(w) {
 			d.out.build = append(d.out.build, kernel.PutAddr{Addr: w})
@@ -159,6 +165,36 @@ func (d *differ) addresses() {
 	}
 }
 
+// firstAddresses makes the node's first IPv4 address of a subnet the first of the bridge again
+// if another has its place: the kernel takes the first as the source of what goes there. The
+// order of addresses cannot be changed, so all of the subnet are deleted, the last first,
+// for with the first the kernel may delete the others; and put back, those of others, too.
+func (d *differ) firstAddresses() (placed []kernel.Addr) {
+	var seen []netip.Prefix
+	for _, first := range d.in.uplink.addrs {
+		subnet := first.Connected()
+		if !subnet.Addr().Is4() || slices.Contains(seen, subnet) {
+			continue
+		}
+		seen = append(seen, subnet)
+		other := func(a kernel.Addr) bool { return a.Connected() != subnet }
+		on := slices.DeleteFunc(d.have.kernel.AddrsOf(first.Dev), other)
+		if len(on) == 0 || on[0].Is(first) {
+			continue
+		}
+		wanted := slices.DeleteFunc(slices.Clone(d.in.uplink.addrs), other)
+		foreign := slices.DeleteFunc(slices.Clone(on), func(a kernel.Addr) bool { return slices.ContainsFunc(wanted, a.Is) })
+		for _, a := range slices.Backward(on) {
+			d.out.build = append(d.out.build, kernel.DeleteAddr{Addr: a})
+		}
+		for _, a := range slices.Concat(wanted, foreign) {
+			d.out.build = append(d.out.build, kernel.PutAddr{Addr: a})
+		}
+		placed = append(placed, wanted...)
+	}
+	return placed
+}
+
 // outOfOrder tells whether our IPv4 address is there and is, or is about to be, before all
 // of the node's: the kernel takes the first as the source of what has no route with one,
 // multicast above all.
@@ -168,6 +204,13 @@ func (d *differ) outOfOrder(own kernel.Addr) bool {
 	node := func(a kernel.Addr) bool { return a.Global() && a.Prefix.Addr().Is4() }
 	return i >= 0 && !slices.ContainsFunc(on[:i], node) &&
 		(slices.ContainsFunc(on[i:], node) || slices.ContainsFunc(d.in.uplink.addrs, node))
+}
+
+// routed tells whether the management port has an address with a connected route that it
+// should be without: the kernel takes no flag away from an address that is there.
+func (d *differ) routed(w kernel.Addr) bool {
+	i := slices.IndexFunc(d.have.kernel.Addrs, w.Is)
+	return i >= 0 && w.Dev == ManagementPort && w.NoPrefixRoute && !d.have.kernel.Addrs[i].NoPrefixRoute
 }
 
 // hasAddr tells whether an address is there as it should be. Lifetimes are compared when
@@ -212,11 +255,18 @@ func (d *differ) routes() {
 		if slices.ContainsFunc(d.want.routes, r.Is) {
 			continue
 		}
-		ours := r.Protocol == protocol && (r.Uses(d.in.bridge()) || r.Uses(ManagementPort) && d.managed())
+		ours := r.Protocol == protocol && (r.Uses(d.in.bridge()) && !d.undecided(r) || r.Uses(ManagementPort) && d.managed())
 		if ours || d.superseded(r) {
 			d.out.build = append(d.out.build, kernel.DeleteRoute{Route: r})
 		}
 	}
+}
+
+// undecided tells whether a route leads to a range of service addresses while it is not
+// known which ranges there are.
+func (d *differ) undecided(r kernel.Route) bool {
+	hop, _, ok := d.in.masquerade(family(r.Dst.Addr().Is6()), plan.MasqueradeNextHop)
+	return ok && d.in.services == nil && slices.ContainsFunc(r.Hops, func(h kernel.Hop) bool { return h.Via == hop })
 }
 
 // superseded tells whether an IPv4 route of the bridge has the place of one that was

@@ -13,7 +13,7 @@ import (
 )
 
 // observe reads a machine as the Reconciler does.
-func (m *machine) observe(t *testing.T) *have {
+func (m *machine) observe(t testing.TB) *have {
 	t.Helper()
 	s, err := m.ovs.State(t.Context())
 	if err != nil {

@@ -43,6 +43,7 @@ func desiredTable(in input) nft.Table {
 				Comment: "a tunnel's path MTU is not that between the nodes"},
 		},
 	})
+	serviceTable(in, &t)
 	t.Chains = append(t.Chains, managementSNAT(in))
 	if in.Network.GatewayMode == world.GatewayLocal {
 		t.Chains = append(t.Chains, localGateway(in)...)
@@ -56,6 +57,7 @@ func managementSNAT(in input) nft.Chain {
 	c.Rules = append(c.Rules,
 		nft.Rule{Text: fmt.Sprintf("oifname != %q return", ManagementPort), Comment: "only into the pod network"},
 		nft.Rule{Text: "ip6 saddr fe80::/10 return", Comment: "neighbour and router discovery"})
+	c.Rules = append(c.Rules, keepSource(in)...)
 	for _, s := range in.subnets() {
 		a := plan.Management(s)
 		c.Rules = append(c.Rules, nft.Rule{

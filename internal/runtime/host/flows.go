@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/ovnkctl/ovnkctl/internal/world/plan"
@@ -47,15 +48,28 @@ type ports struct {
 // made them.
 func desiredFlows(in input, p ports) string {
 	w := &flowWriter{}
+	w.all(in, p)
+	return w.String()
+}
+
+// ownedFlows are the same, with the services and pods that they are for.
+func ownedFlows(in input, p ports) (flows string, owners map[string]string) {
+	w := &flowWriter{owners: map[string]string{}}
+	w.all(in, p)
+	return w.String(), w.owners
+}
+
+func (w *flowWriter) all(in input, p ports) {
 	if p.nic <= 0 || p.patch <= 0 {
 		bootstrapFlows(w, in.facts.MAC)
-		return w.String()
+		return
 	}
 	mac := in.facts.MAC
 	w.tunnels(in, p)
 	w.neighbours(in, p)
 	for _, f := range in.families() {
 		w.services(in, f, p)
+		w.outside(in, f, p)
 		ip := proto(f)
 		w.add(0, 100, fmt.Sprintf("in_port=%d,dl_src=%s,%s", p.patch, mac, ip), commit(markOVN)+output(p.nic))
 		w.add(0, 100, "in_port=LOCAL,"+ip, commit(markHost)+output(p.nic))
@@ -72,7 +86,6 @@ func desiredFlows(in input, p ports) string {
 	w.add(0, 0, "", "NORMAL")
 	w.add(tableFromOutside, 10, "dl_dst="+mac, "LOCAL")
 	w.add(tableFromOutside, 0, "", "NORMAL")
-	return w.String()
 }
 
 // bootstrapFlows let the bridge switch, but pin the host's MAC to the host: as soon as the
@@ -142,8 +155,9 @@ var neighbourDiscovery = []int{135, 136}
 func (w *flowWriter) services(in input, f family, p ports) {
 	host, _, okHost := in.masquerade(f, plan.MasqueradeHost)
 	ovn, _, okOVN := in.masquerade(f, plan.MasqueradeOVN)
+	hop, _, okHop := in.masquerade(f, plan.MasqueradeNextHop)
 	node, okNode := in.primaryOf(f)
-	if !okHost || !okOVN || !okNode {
+	if !okHost || !okOVN || !okHop || !okNode {
 		return
 	}
 	ip, src, dst := proto(f), source(f), destination(f)
@@ -152,7 +166,7 @@ func (w *flowWriter) services(in input, f family, p ports) {
 		fmt.Sprintf("ct(commit,zone=%d,nat(dst=%s),table=%d)", zoneHost, node, tableHairpin))
 	w.add(0, 550, fmt.Sprintf("in_port=LOCAL,%s,%s=%s", ip, dst, ovn),
 		fmt.Sprintf("ct(zone=%d,nat,table=%d)", zoneOVN, tableUnhairpin))
-	for _, s := range inFamily(f, in.Network.ServiceSubnets, netip.Prefix.Addr) {
+	for _, s := range in.ranges(f) {
 		w.add(0, 500, fmt.Sprintf("in_port=LOCAL,%s,%s=%s", ip, dst, s),
 			fmt.Sprintf("ct(commit,zone=%d,nat(src=%s),table=%d)", zoneHost, host, tableToOVN))
 		w.add(0, 500, fmt.Sprintf("%s%s=%s,%s=%s", patch, src, s, dst, host),
@@ -162,7 +176,9 @@ func (w *flowWriter) services(in input, f family, p ports) {
 	}
 	w.add(tableHairpin, 100, ip, fmt.Sprintf("ct(commit,zone=%d,nat(src=%s),table=%d)", zoneOVN, ovn, tableToHost))
 	w.add(tableUnhairpin, 100, ip, fmt.Sprintf("ct(zone=%d,nat,table=%d)", zoneHost, tableToOVN))
-	w.add(tableToOVN, 100, ip, fmt.Sprintf("set_field:%s->eth_dst,%s", in.facts.MAC, output(p.patch)))
+	// From the next hop's MAC, too: the gateway router has the host's, and what it refuses
+	// goes back to the frame's sender, not through the neighbour table.
+	w.add(tableToOVN, 100, ip, fmt.Sprintf("set_field:%s->eth_src,set_field:%s->eth_dst,%s", plan.MAC(hop), in.facts.MAC, output(p.patch)))
 	// The stack does not take frames from its own MAC for granted: the next hop's is used.
 	w.add(tableToHost, 100, ip, fmt.Sprintf("move:NXM_OF_ETH_DST[]->NXM_OF_ETH_SRC[],set_field:%s->eth_dst,LOCAL", in.facts.MAC))
 }
@@ -194,11 +210,25 @@ func destination(f family) string {
 	return "nw_dst"
 }
 
-type flowWriter struct{ strings.Builder }
+type flowWriter struct {
+	strings.Builder
+	// owner is whom the flows are for that are added now; owners are all of them by flow, nil
+	// if nobody wants to know.
+	owner  string
+	owners map[string]string
+}
 
 func (w *flowWriter) add(table, priority int, match, actions string) {
 	if match != "" {
 		match += ","
 	}
-	fmt.Fprintf(w, "cookie=%s,table=%d,priority=%d,%sactions=%s\n", cookie, table, priority, match, actions)
+	from := w.Len()
+	for _, s := range [...]string{
+		"cookie=", cookie, ",table=", strconv.Itoa(table), ",priority=", strconv.Itoa(priority), ",", match, "actions=", actions, "\n",
+	} {
+		w.WriteString(s)
+	}
+	if w.owners != nil && w.owner != "" {
+		w.owners[strings.TrimSuffix(w.String()[from:], "\n")] = w.owner
+	}
 }

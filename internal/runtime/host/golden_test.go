@@ -24,7 +24,8 @@ func goldenInput(t *testing.T, change ...func(*Config)) input {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return input{Config: c, zone: testZone(), uplink: u, facts: f}
+	services := noServices()
+	return input{Config: c, zone: testZone(), services: &services, uplink: u, facts: f}
 }
 
 func golden(t *testing.T, file, got string) {
@@ -69,6 +70,17 @@ func TestFlows(t *testing.T) {
 			golden(t, file, desiredFlows(goldenInput(t, test.config), test.ports))
 		})
 	}
+	for file, mode := range map[string]world.GatewayMode{
+		"flows/services.txt": world.GatewayShared, "flows/services-local.txt": world.GatewayLocal,
+	} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			in := goldenInput(t, func(c *Config) { c.Config.Gateway.Mode = string(mode) })
+			services := testServices()
+			in.services = &services
+			golden(t, file, desiredFlows(in, ports{nic: 1, patch: 2}))
+		})
+	}
 	in := goldenInput(t)
 	if desiredFlows(in, ports{patch: 2}) != desiredFlows(in, ports{nic: -1, patch: -1}) {
 		t.Error("other flows than at the start though a port is missing")
@@ -85,6 +97,17 @@ func TestTables(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			golden(t, file, script(nft.Diff(nil, desiredTable(goldenInput(t, change)))))
+		})
+	}
+	for file, mode := range map[string]world.GatewayMode{
+		"tables/services.txt": world.GatewayShared, "tables/services-local.txt": world.GatewayLocal,
+	} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			in := goldenInput(t, func(c *Config) { c.Config.Gateway.Mode = string(mode) })
+			services := testServices()
+			in.services = &services
+			golden(t, file, script(nft.Diff(nil, desiredTable(in))))
 		})
 	}
 	golden(t, "tables/guard.txt", script(nft.Diff(nil, guardTable("enp3s0.100"))))

@@ -46,11 +46,13 @@ func TestMain(m *testing.M) {
 type job struct {
 	Config    config.Config
 	Zone      host.Zone
+	Services  host.Services
 	RunDir    string
 	Ofctl     string
 	KillAfter int // writes after which the process kills itself; 0 for never
 	Address   string
-	Source    string // of dial; empty for the kernel's choice
+	Source    string // of dial and, with the port, of ask; empty for the kernel's choice
+	Size      int    // bytes of the question and the answer of ask
 }
 
 func helper(mode string) error {
@@ -69,6 +71,10 @@ func helper(mode string) error {
 		return echoClient(ctx, j.Address)
 	case "dial":
 		return dial(j.Source, j.Address)
+	case "answer":
+		return answer(ctx, j.Address)
+	case "ask":
+		return ask(j.Source, j.Address, j.Size)
 	case "router":
 		return advertise(ctx, j.Address, "p0")
 	}
@@ -124,6 +130,7 @@ func (j job) agent(ctx context.Context, mode string) error {
 	}
 	r := host.New(c)
 	r.SetZone(j.Zone)
+	r.SetServices(j.Services)
 	go func() {
 		if r.WaitReady(ctx) == nil {
 			mu.Lock()
@@ -179,6 +186,51 @@ func dial(source, address string) error {
 		return err
 	}
 	_, err = io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+// answer sends back every datagram, and says from whom it was, until ctx ends.
+func answer(ctx context.Context, address string) error {
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { _ = c.Close() })
+	fmt.Println("ready")
+	b := make([]byte, 1<<16)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Println("from", from.(*net.UDPAddr).IP)
+		if _, err := c.WriteTo(b[:n], from); err != nil {
+			return err
+		}
+	}
+}
+
+// ask sends one datagram and waits for one of the same size.
+func ask(source, address string, size int) error {
+	var d net.Dialer
+	if source != "" {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(source))
+	}
+	c, err := d.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write(make([]byte, size)); err != nil {
+		return err
+	}
+	n, err := c.Read(make([]byte, 1<<16))
+	if err == nil && n != size {
+		err = fmt.Errorf("an answer of %d bytes to %d", n, size)
+	}
 	return err
 }
 

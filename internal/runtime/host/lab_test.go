@@ -74,7 +74,7 @@ func newLab(t *testing.T) *lab {
 	cfg.Network.ClusterSubnets = "10.244.0.0/16/24,fd00:10:244::/48/64"
 	cfg.Network.ServiceSubnets = "10.96.0.0/16,fd00:10:96::/112"
 	cfg.CNI.ConfDir, cfg.CNI.BinDir = l.dir+"/net.d", l.dir+"/bin"
-	l.j = job{Config: *cfg, Zone: host.TestZone(), RunDir: l.dir, Ofctl: filepath.Join(l.dir, "ovs-ofctl")}
+	l.j = job{Config: *cfg, Zone: host.TestZone(), Services: host.TestServices(), RunDir: l.dir, Ofctl: filepath.Join(l.dir, "ovs-ofctl")}
 	l.j.Zone.InternalIPs = []netip.Addr{netip.MustParseAddr(labNode4), netip.MustParseAddr(labNode6)}
 	return l
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/kernel/kerneltest"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/nft"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/nft/nfttest"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/host/openflow"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/openflow/openflowtest"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/ovs"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/ovs/ovstest"
@@ -146,6 +147,7 @@ func (m *machine) reconciler(t testing.TB, change ...func(*Config)) *Reconciler 
 	c := m.config(t, change...)
 	r := New(c)
 	r.SetZone(testZone())
+	r.SetServices(noServices())
 	return r
 }
 
@@ -366,6 +368,6 @@ type limitedFlows struct {
 	l *limited
 }
 
-func (s limitedFlows) Replace(ctx context.Context, bridge, flows string) error {
-	return s.l.write(func() error { return s.Flows.Replace(ctx, bridge, flows) })
+func (s limitedFlows) Apply(ctx context.Context, bridge string, c openflow.Changes) error {
+	return s.l.write(func() error { return s.Flows.Apply(ctx, bridge, c) })
 }

@@ -212,7 +212,10 @@ func TestRealHeals(t *testing.T) {
 		{"one flow deleted", func() {
 			l.ofctl("--strict", "del-flows", l.bridge("br-ex"), "table=1,priority=10,dl_dst=02:00:00:00:09:11")
 		}, 2 * time.Second},
-		{"flow added", func() { l.ofctl("add-flow", l.bridge("br-ex"), "priority=1000,actions=drop") }, 2 * time.Second},
+		{"flow added", func() { l.ofctl("add-flow", l.bridge("br-ex"), "cookie=0xdeff105,priority=1000,actions=drop") }, 2 * time.Second},
+		{"flow taken over", func() {
+			l.ofctl("add-flow", l.bridge("br-ex"), "cookie=0x77,table=1,priority=10,dl_dst=02:00:00:00:09:11,actions=drop")
+		}, 2 * time.Second},
 		{"tables flushed", func() { l.in("nft", "flush", "ruleset") }, 2 * time.Second},
 		{"rule edited", func() {
 			l.in("sh", "-c", `nft -a list chain inet ovn-kubernetes mgmtport-snat | sed -n 's/.*\(comment "pods answer.*\) # handle \(.*\)/nft replace rule inet ovn-kubernetes mgmtport-snat handle \2 ip saddr 9.9.9.9 drop \x27\1\x27/p' | head -1 | sh`)
@@ -220,6 +223,11 @@ func TestRealHeals(t *testing.T) {
 		{"rule added", func() { l.in("nft", "add", "rule", "inet", "ovn-kubernetes", "mgmtport-snat", "drop") }, 2 * time.Second},
 		{"address deleted", func() { l.ip("addr", "del", labNode4+"/24", "dev", "br-ex") }, 5 * time.Second},
 		{"addresses flushed", func() { l.ip("addr", "flush", "dev", "br-ex") }, 5 * time.Second},
+		{"another address first", func() {
+			l.ip("addr", "flush", "dev", "br-ex", "to", "172.31.9.0/24")
+			l.ip("addr", "replace", "172.31.9.12/24", "dev", "br-ex", "label", "br-ex:vip")
+			l.ip("addr", "replace", labNode4+"/24", "brd", "+", "dev", "br-ex")
+		}, 5 * time.Second},
 		{"routes flushed", func() { l.ip("route", "flush", "dev", "br-ex") }, 5 * time.Second},
 		{"link down", func() { l.ip("link", "set", "br-ex", "down") }, 5 * time.Second},
 		{"management link down", func() { l.ip("link", "set", host.ManagementPort, "down") }, 5 * time.Second},

@@ -3,8 +3,8 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,12 +18,14 @@ type Reconciler struct {
 	cfg Config
 
 	mu       sync.Mutex
-	zone     *Zone // nil until the cluster has said something
+	zone     *Zone     // nil until the cluster has said something
+	services *Services // nil until the cluster has said something
 	dirty    scope
 	wake     chan struct{}
 	interest kernel.Interest
 	status   Status
 	changed  chan struct{} // closed at the next change of status
+	looks    looks
 
 	// Of the goroutine that runs passes:
 	memory     memory // of the last pass, for a database that was emptied
@@ -31,6 +33,7 @@ type Reconciler struct {
 	lastFlows  string            // wanted when they were last seen to be in place
 	lastTables map[string]string // digests of tables when they were last seen to be right
 	chassis    string
+	wanted     wanted
 }
 
 // scope is what has to be looked at again.
@@ -60,7 +63,7 @@ const (
 // New makes a Reconciler.
 func New(c Config) *Reconciler {
 	r := &Reconciler{
-		cfg: c.withDefaults(), wake: make(chan struct{}, 1), changed: make(chan struct{}), lastTables: map[string]string{},
+		cfg: c.withDefaults(), wake: make(chan struct{}, 1), changed: make(chan struct{}), looks: looks{passed: make(chan struct{})}, lastTables: map[string]string{},
 	}
 	r.status.Reasons = []Reason{{Code: CodeStarting, Message: "the host has not been looked at yet"}}
 	r.interest = (input{Config: r.cfg}).interest()
@@ -95,7 +98,49 @@ func (r *Reconciler) take() scope {
 	defer r.mu.Unlock()
 	s := r.dirty
 	r.dirty = 0
+	r.looks.taken = r.looks.asked
 	return s
+}
+
+// looks counts who asked for a whole pass.
+type looks struct {
+	asked, taken, done uint64
+	passed             chan struct{} // closed at the end of the next pass
+}
+
+// Look has everything looked at and returns when that is done: nil if all is in place, else the
+// first reason why not.
+func (r *Reconciler) Look(ctx context.Context) error {
+	r.mu.Lock()
+	r.looks.asked++
+	mine := r.looks.asked
+	r.mu.Unlock()
+	r.kick(scopeAll)
+	for {
+		r.mu.Lock()
+		done, passed, s := r.looks.done >= mine, r.looks.passed, r.status
+		r.mu.Unlock()
+		if done && s.Ready() {
+			return nil
+		}
+		if done {
+			return s.Reasons[0]
+		}
+		select {
+		case <-passed:
+		case <-ctx.Done():
+			return fmt.Errorf("the host has not been looked at yet: %w", ctx.Err())
+		}
+	}
+}
+
+// passed is called after each pass.
+func (r *Reconciler) passed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looks.done = r.looks.taken
+	close(r.looks.passed)
+	r.looks.passed = make(chan struct{})
 }
 
 // Run keeps the host as it should be until ctx ends.
@@ -109,6 +154,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	for {
 		var retry <-chan time.Time
 		settled, wrote := r.pass(ctx, what)
+		r.passed()
 		if !settled {
 			retry = time.After(retryPass)
 		}
@@ -144,14 +190,14 @@ func (r *Reconciler) Once(ctx context.Context) bool {
 // pass looks and mends; settled tells that everything is in place.
 func (r *Reconciler) pass(ctx context.Context, what scope) (settled, wrote bool) {
 	var reasons []*Reason
-	for range maxRounds {
+	for round := 1; ; round++ {
 		var more bool
 		more, reasons = r.round(ctx, what)
 		wrote = wrote || more
-		if !more || ctx.Err() != nil {
+		if !more || ctx.Err() != nil || round == maxRounds {
 			break
 		}
-		what = scopeState | r.take()
+		what = scopeState | r.take() // what is taken is looked at in this pass
 	}
 	r.report(reasons)
 	return len(reasons) == 0, wrote
@@ -181,6 +227,7 @@ func (r *Reconciler) round(ctx context.Context, what scope) (wrote bool, reasons
 	a := &applier{ctx: ctx, r: r}
 	a.do(c)
 	a.firewall(in, c.guard, what)
+	a.forget(in)
 	reasons = append(reasons, a.reasons...)
 	reasons = append(reasons, r.missing(in, h)...)
 	if err == nil && r.zoneKnown() {
@@ -218,6 +265,7 @@ func (r *Reconciler) observe(ctx context.Context) (input, *have, error) {
 	if known {
 		in.zone = *r.zone
 	}
+	in.services = r.services
 	devs := slices.Clone(r.interest.Devs)
 	r.mu.Unlock()
 
@@ -319,15 +367,18 @@ func (r *Reconciler) flows(ctx context.Context, in input, h *have, what scope) (
 		r.lastFlows = ""
 		return false, false, nil
 	}
-	want := desiredFlows(in, portsOf(r.cfg, in.uplink.link.Name, h.ovs))
+	want := r.wanted.flowsFor(in, portsOf(r.cfg, in.uplink.link.Name, h.ovs))
 	if want == r.lastFlows && what&scopeFlows == 0 {
 		return true, false, nil
 	}
-	differences, err := r.cfg.Host.Flows.Diff(ctx, r.cfg.bridge(), want)
-	if err == nil && differences != "" {
-		r.cfg.Log.Info("flows changed", "bridge", r.cfg.bridge(), "differences", strings.Count(differences, "\n"))
-		r.cfg.Log.Debug("flows differ", "bridge", r.cfg.bridge(), "differences", differences)
-		err = r.cfg.Host.Flows.Replace(ctx, r.cfg.bridge(), want)
+	c, err := r.cfg.Host.Flows.Diff(ctx, r.cfg.bridge(), want)
+	if in.services == nil {
+		c.Delete = nil // those of services are not known yet
+	}
+	if err == nil && !c.Empty() {
+		r.cfg.Log.Info("flows changed", "bridge", r.cfg.bridge(), "added", len(c.Add), "deleted", len(c.Delete), "taken", len(c.Taken))
+		r.cfg.Log.Debug("flows differ", "bridge", r.cfg.bridge(), "differences", c)
+		err = r.cfg.Host.Flows.Apply(ctx, r.cfg.bridge(), c)
 		wrote = err == nil
 	}
 	if err != nil {
@@ -338,7 +389,9 @@ func (r *Reconciler) flows(ctx context.Context, in input, h *have, what scope) (
 		}
 		return false, false, reason(CodeFlows, remedy, "flows of %s: %v", r.cfg.bridge(), err)
 	}
-	r.lastFlows = want
+	if r.lastFlows = want; in.services == nil {
+		r.lastFlows = "" // what was not deleted is looked at again
+	}
 	return true, wrote, nil
 }
 

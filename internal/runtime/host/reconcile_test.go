@@ -37,11 +37,13 @@ func TestMove(t *testing.T) {
 	}
 	wantRoutes := []string{
 		"10.244.0.0/16 via 10.244.1.1 dev ovn-k8s-mp0 proto 85 metric 0",
+		"10.244.1.0/24 dev ovn-k8s-mp0 src 172.30.0.11 proto 85 metric 0",
 		"10.96.0.0/16 via 169.254.0.4 dev br-ex src 169.254.0.2 proto 85 metric 0 mtu 1400",
 		"100.64.0.0/16 via 10.244.1.1 dev ovn-k8s-mp0 proto 85 metric 0",
 		"169.254.0.1/32 dev br-ex src 172.30.0.11 proto 85 metric 0",
 		"default via 172.30.0.1 dev br-ex proto 16 metric 100",
 		"default via fd30::1 dev br-ex proto 3 metric 1024",
+		"fd00:10:244:1::/64 dev ovn-k8s-mp0 src fd30::11 proto 85 metric 1024",
 		"fd00:10:244::/48 via fd00:10:244:1::1 dev ovn-k8s-mp0 proto 85 metric 1024",
 		"fd00:10:96::/112 via fd69::4 dev br-ex src fd69::2 proto 85 metric 1024 mtu 1400",
 		"fd69::1/128 dev br-ex src fd30::11 proto 85 metric 1024",
@@ -216,6 +218,10 @@ func TestHeals(t *testing.T) {
 			a := addr4("169.254.0.2/17", "br-ex")
 			m.do(t, kernel.DeleteAddr{Addr: a})
 		},
+		"address of an older version": func(t *testing.T, m *machine) {
+			a := addr4("10.244.1.2/24", ManagementPort)
+			m.do(t, kernel.DeleteAddr{Addr: a}, kernel.PutAddr{Addr: a})
+		},
 		"default route": func(t *testing.T, m *machine) {
 			m.do(t, kernel.DeleteRoute{Route: default4("br-ex", "172.30.0.1", 100)})
 		},
@@ -284,6 +290,32 @@ func TestHeals(t *testing.T) {
 			m.quiet(t, r)
 		})
 	}
+}
+
+// The first address of a subnet is the source of what the node sends there. One that was
+// deleted, and put back behind one that the kernel had made the first meanwhile, gets its
+// place back, and what others added stays.
+func TestFirstAddressStaysFirst(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.do(t, kernel.PutAddr{Addr: addr4("172.30.0.12/24", "eth0")})
+	r := m.reconciler(t)
+	settle(t, r)
+	want := m.network()
+	first, second, foreign := addr4("172.30.0.11/24", "br-ex"), addr4("172.30.0.12/24", "br-ex"), addr4("172.30.0.77/24", "br-ex")
+	m.do(t, kernel.DeleteAddr{Addr: second}, kernel.DeleteAddr{Addr: first},
+		kernel.PutAddr{Addr: foreign}, kernel.PutAddr{Addr: second}, kernel.PutAddr{Addr: first})
+	settle(t, r)
+	got := m.network()
+	inSubnet := func(a kernel.Addr) bool { return a.Connected() == first.Connected() }
+	if d := cmp.Diff([]string{"172.30.0.11/24", "172.30.0.12/24", "172.30.0.77/24"},
+		prefixes(slices.DeleteFunc(got.AddrsOf("br-ex"), func(a kernel.Addr) bool { return !inSubnet(a) }))); d != "" {
+		t.Errorf("addresses (-want +got)\n%s", d)
+	}
+	if d := cmp.Diff(want.RoutesOf("br-ex"), got.RoutesOf("br-ex"), sameNetwork); d != "" {
+		t.Errorf("routes (-before +after)\n%s", d)
+	}
+	m.quiet(t, r)
 }
 
 // Before the cluster has said anything about this node, what is there stays.

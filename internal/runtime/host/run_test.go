@@ -77,6 +77,41 @@ func TestRunHealsByEvents(t *testing.T) {
 	})
 }
 
+// Who asks for a look hears what came of it, though nothing told that there was something to
+// look at.
+func TestLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		r := m.reconciler(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		early, stop := context.WithTimeout(ctx, time.Second)
+		defer stop()
+		if err := r.Look(early); err == nil || !strings.Contains(err.Error(), "not been looked at") {
+			t.Errorf("before it runs: %v", err)
+		}
+		ended := make(chan error)
+		go func() { ended <- r.Run(ctx) }()
+		synctest.Wait()
+		start := time.Now()
+		if err := r.Look(ctx); err != nil {
+			t.Error(err)
+		}
+		m.ovs.SetDown(true)
+		if err := r.Look(ctx); err == nil || !strings.Contains(err.Error(), CodeNoSwitch) {
+			t.Errorf("without the database: %v", err)
+		}
+		m.ovs.SetDown(false)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it took %s of waiting", took)
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
 // Somebody who undoes every change does not make it spin.
 func TestRunSlowsDownInAFight(t *testing.T) {
 	t.Parallel()

@@ -40,6 +40,9 @@ func desiredSysctls(in input) []sysctl {
 		{key: conf("ipv4", ManagementPort, "forwarding"), value: "1"},
 		{key: conf("ipv4", ManagementPort, "rp_filter"), value: rpFilterLoose},
 	}
+	if in.services != nil {
+		out = append(out, sysctl{key: conf("ipv4", ManagementPort, "route_localnet"), value: in.routeLocalnet()})
+	}
 	pods := slices.Contains(in.families(), ipv6)
 	// The host may have IPv6 though its pods do not.
 	own := slices.ContainsFunc(in.uplink.addrs, func(a kernel.Addr) bool { return a.Prefix.Addr().Is6() })
@@ -67,6 +70,16 @@ func desiredSysctls(in input) []sysctl {
 		})
 	}
 	return out
+}
+
+// routeLocalnet lets packets of the loopback addresses pass the management port while a
+// host port is open there: connections with it leave by that port and are translated
+// only then. See loopbackGuard.
+func (in input) routeLocalnet() string {
+	if slices.ContainsFunc(in.outside(ipv4), (*Outside).loopback) {
+		return "1"
+	}
+	return "0"
 }
 
 // acceptsRA tells whether the NIC was configured by router advertisements: then the

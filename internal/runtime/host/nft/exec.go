@@ -3,9 +3,6 @@ package nft
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -20,8 +17,23 @@ const missing = "No such file or directory"
 
 // List reads a table; it is nil when there is none.
 func (e Exec) List(ctx context.Context, family, name string) (*Table, error) {
+	return e.list(ctx, family, name)
+}
+
+// Digest is that of the table as List would read it, without reading the elements of sets
+// and maps; it is empty when there is no such table.
+func (e Exec) Digest(ctx context.Context, family, name string) (string, error) {
+	t, err := e.list(ctx, family, name, "--terse")
+	if t == nil {
+		return "", err
+	}
+	return t.Digest, err
+}
+
+func (e Exec) list(ctx context.Context, family, name string, options ...string) (*Table, error) {
 	var out, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, e.Path, "--stateless", "--json", "list", "table", family, name)
+	args := append(options, "--stateless", "--numeric", "--json", "list", "table", family, name)
+	cmd := exec.CommandContext(ctx, e.Path, args...)
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -51,64 +63,16 @@ func (e Exec) Apply(ctx context.Context, ops []Op) error {
 	return nil
 }
 
+// longest is how much of nft's complaints an error repeats, in bytes: they can come by the
+// thousand, and the first ones tell.
+const longest = 2000
+
 func failed(what string, err error, stderr string) error {
 	if text := strings.TrimSpace(stderr); text != "" {
+		if len(text) > longest {
+			text = strings.ToValidUTF8(text[:longest], "") + "…"
+		}
 		return fmt.Errorf("nft: %s: %s: %w", what, text, err)
 	}
 	return fmt.Errorf("nft: %s: %w", what, err)
-}
-
-// listing is the JSON of `nft list table`, as far as it is used (libnftables-json(5)).
-type listing struct {
-	Objects []struct {
-		Table *struct{ Family, Name string }
-		Set   *struct {
-			Name string
-			Type string
-			Elem []json.RawMessage
-		}
-		Chain *struct {
-			Name, Type, Hook, Policy, Dev string
-			Prio                          int
-		}
-		Rule *struct{ Chain, Comment string }
-	} `json:"nftables"`
-}
-
-func parse(data []byte) (*Table, error) {
-	var l listing
-	if err := json.Unmarshal(data, &l); err != nil {
-		return nil, fmt.Errorf("nft: listing: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	t := &Table{Digest: hex.EncodeToString(sum[:])}
-	for _, o := range l.Objects {
-		switch {
-		case o.Table != nil:
-			t.Family, t.Name = o.Table.Family, o.Table.Name
-		case o.Set != nil:
-			s := Set{Name: o.Set.Name, Type: o.Set.Type}
-			for _, e := range o.Set.Elem {
-				var text string
-				if json.Unmarshal(e, &text) != nil {
-					text = string(e) // nothing of ours; it will be deleted
-				}
-				s.Elements = append(s.Elements, text)
-			}
-			t.Sets = append(t.Sets, s)
-		case o.Chain != nil:
-			c := Chain{Name: o.Chain.Name}
-			if o.Chain.Hook != "" {
-				c.Base = &Base{Type: o.Chain.Type, Hook: o.Chain.Hook, Priority: o.Chain.Prio, Policy: o.Chain.Policy, Device: o.Chain.Dev}
-			}
-			t.Chains = append(t.Chains, c)
-		case o.Rule != nil: // rules come after all chains
-			for i := range t.Chains {
-				if t.Chains[i].Name == o.Rule.Chain {
-					t.Chains[i].Rules = append(t.Chains[i].Rules, Rule{Comment: o.Rule.Comment})
-				}
-			}
-		}
-	}
-	return t, nil
 }

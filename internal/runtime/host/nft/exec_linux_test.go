@@ -2,6 +2,7 @@ package nft_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -15,10 +16,49 @@ import (
 // nft itself takes what Diff makes, and lists it so that nothing differs.
 func TestExec(t *testing.T) {
 	t.Parallel()
+	e := installed(t)
+	inNamespace(t, func() { useNFT(t, e) })
+	inNamespace(t, func() { rulesComeLater(t, e) })
+}
+
+// rulesComeLater makes sets and maps of every kind, and then rules that look into them: nft
+// reads anew from the kernel what it declared, and understands less of it.
+func rulesComeLater(t *testing.T, e nft.Exec) {
+	ctx := t.Context()
+	before := nft.Table{Family: "inet", Name: "later"}
+	after := nft.Chain{Name: "in", Base: &nft.Base{Type: "nat", Hook: "prerouting", Priority: -100, Policy: "accept"}}
+	for i, k := range kinds {
+		name := fmt.Sprintf("x%d", i)
+		if k.value == "" {
+			before.Sets = append(before.Sets, nft.Set{Name: name, Type: k.name, Flags: k.flags})
+		} else {
+			before.Maps = append(before.Maps, nft.Map{Name: name, Type: k.name, Value: k.value, Flags: k.flags})
+		}
+		after.Rules = append(after.Rules, nft.Rule{Text: fmt.Sprintf(k.rule, name), Comment: "later"})
+	}
+	apply(ctx, t, e, nft.Diff(nil, before))
+	have := list(ctx, t, e, before)
+	for _, rule := range after.Rules {
+		want := before
+		want.Chains = []nft.Chain{{Name: after.Name, Base: after.Base, Rules: []nft.Rule{rule}}}
+		apply(ctx, t, e, nft.Diff(have, want))
+		have = list(ctx, t, e, want)
+	}
+}
+
+// installed is the machine's own nft.
+func installed(t testing.TB) nft.Exec {
+	t.Helper()
 	path, err := exec.LookPath("nft")
 	if err != nil || os.Getuid() != 0 {
 		t.Skip("needs nft, and root for a network namespace")
 	}
+	return nft.Exec{Path: path}
+}
+
+// inNamespace runs f in a network namespace of its own.
+func inNamespace(t testing.TB, f func()) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -27,7 +67,7 @@ func TestExec(t *testing.T) {
 			t.Errorf("network namespace: %v", err)
 			return
 		}
-		useNFT(t, nft.Exec{Path: path})
+		f()
 	}()
 	<-done
 }

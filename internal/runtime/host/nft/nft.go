@@ -3,14 +3,15 @@
 //
 // nft lists a rule in other words than it was given, so a rule is known by its comment,
 // which ends in a hash of the text it was made from. A rule edited behind its comment is
-// found by the digest of the listing, as long as this process saw the table when it was
-// right.
+// found by the digest of the listed rules, as long as this process saw the table when it
+// was right. The elements of sets and maps are compared one by one.
 package nft
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -20,15 +21,39 @@ import (
 type Table struct {
 	Family, Name string
 	Sets         []Set
+	Maps         []Map
 	Chains       []Chain
-	// Digest is the hash of the listing; empty for a wanted table.
+	// Digest is the hash of the listed rules; empty for a wanted table.
 	Digest string
 }
 
-// Set is a named set of plain elements.
+// Set is a named set. Type and Elements are in nft's language, with " . " between the
+// parts of a concatenation: "ipv4_addr . inet_proto . inet_service" and
+// "10.0.0.1 . tcp . 80". Ports are numbers; protocols are numbers or tcp, udp, sctp, icmp
+// and icmpv6. With the flag interval, elements may have prefixes and ranges, of which no
+// two may overlap (Disjoint helps). The types are those that selectors has.
 type Set struct {
 	Name, Type string
+	Flags      string // with commas; empty, or Interval
 	Elements   []string
+	// Named tells of a listed set that it was declared by the names of types.
+	Named bool
+}
+
+// Interval is the flag of sets and maps with prefixes and ranges.
+const Interval = "interval"
+
+// Verdict is the type of the values of a verdict map.
+const Verdict = "verdict"
+
+// Map is a named map from elements of Type, as those of a Set, to elements of type Value.
+// The values of a verdict map are "drop", "goto chain" and so on.
+type Map struct {
+	Name, Type, Value string
+	Flags             string
+	Elements          map[string]string
+	// Named is as that of a Set.
+	Named bool
 }
 
 // Chain is a chain; Base is nil when only other chains lead to it.
@@ -47,7 +72,7 @@ type Base struct {
 }
 
 // Rule is one rule; the comment says why it is there, without quotes, which nft cannot
-// keep.
+// keep. The text has no maps without names: see selectors.
 type Rule struct{ Text, Comment string }
 
 // tag is the comment that is written: what it says and the hash of what it does.
@@ -61,6 +86,7 @@ type Op struct {
 	Verb          Verb
 	Family, Table string
 	Set           *Set   // of the verbs about sets; its Elements those to add or delete
+	Map           *Map   // of the verbs about maps, likewise; of elements to delete only keys matter
 	Chain         *Chain // of the verbs about chains; without rules
 	Rule          *Rule  // of AddRule
 }
@@ -74,6 +100,8 @@ const (
 	DeleteTable    Verb = "delete table"
 	AddSet         Verb = "add set"
 	DeleteSet      Verb = "delete set"
+	AddMap         Verb = "add map"
+	DeleteMap      Verb = "delete map"
 	AddElements    Verb = "add element"
 	DeleteElements Verb = "delete element"
 	AddChain       Verb = "add chain"
@@ -87,11 +115,16 @@ func (o Op) String() string {
 	head := fmt.Sprintf("%s %s %s", o.Verb, o.Family, o.Table)
 	switch o.Verb {
 	case AddSet:
-		return fmt.Sprintf("%s %s { type %s ; }", head, o.Set.Name, o.Set.Type)
+		return fmt.Sprintf("%s %s { typeof %s ;%s }", head, o.Set.Name, selected(o.Set.Type), flags(o.Set.Flags))
+	case AddMap:
+		return fmt.Sprintf("%s %s { typeof %s : %s ;%s }", head, o.Map.Name, selected(o.Map.Type), selected(o.Map.Value), flags(o.Map.Flags))
 	case DeleteSet:
 		return head + " " + o.Set.Name
+	case DeleteMap:
+		return head + " " + o.Map.Name
 	case AddElements, DeleteElements:
-		return fmt.Sprintf("%s %s { %s }", head, o.Set.Name, strings.Join(o.Set.Elements, ", "))
+		name, elements := o.elements()
+		return fmt.Sprintf("%s %s { %s }", head, name, strings.Join(elements, ", "))
 	case AddChain:
 		return head + " " + o.Chain.Name + o.Chain.Base.String()
 	case DeleteChain, FlushChain:
@@ -100,6 +133,27 @@ func (o Op) String() string {
 		return fmt.Sprintf("%s %s %s comment \"%s\"", head, o.Chain.Name, o.Rule.Text, o.Rule.tag())
 	}
 	return head
+}
+
+// elements are those of an Op as nft writes them.
+func (o Op) elements() (name string, texts []string) {
+	if o.Set != nil {
+		return o.Set.Name, o.Set.Elements
+	}
+	for _, k := range slices.Sorted(maps.Keys(o.Map.Elements)) {
+		if o.Verb == AddElements {
+			k += " : " + o.Map.Elements[k]
+		}
+		texts = append(texts, k)
+	}
+	return o.Map.Name, texts
+}
+
+func flags(f string) string {
+	if f == "" {
+		return ""
+	}
+	return " flags " + f + " ;"
 }
 
 // String is the definition of a base chain in nft's language, empty for other chains.
@@ -112,134 +166,4 @@ func (b *Base) String() string {
 		device = fmt.Sprintf(" device %q", b.Device)
 	}
 	return fmt.Sprintf(" { type %s hook %s%s priority %d ; policy %s ; }", b.Type, b.Hook, device, b.Priority, b.Policy)
-}
-
-// Diff returns what turns have (nil when there is no such table) into want.
-func Diff(have *Table, want Table) []Op {
-	d := diff{have: have, want: want}
-	if have == nil {
-		d.have = &Table{}
-		d.add(Op{Verb: AddTable})
-	}
-	changed := d.changedChains()
-	// Rules go first, then what they refer to; what they refer to comes first, then rules.
-	for _, c := range d.have.Chains {
-		if _, wanted := find(want.Chains, c.Name); !wanted || changed[c.Name] {
-			d.add(Op{Verb: FlushChain, Chain: &Chain{Name: c.Name}})
-		}
-	}
-	for _, c := range d.have.Chains {
-		if w, wanted := find(want.Chains, c.Name); !wanted || !sameBase(c.Base, w.Base) {
-			d.add(Op{Verb: DeleteChain, Chain: &Chain{Name: c.Name}})
-		}
-	}
-	d.sets()
-	for _, w := range want.Chains {
-		if c, ok := find(d.have.Chains, w.Name); !ok || !sameBase(c.Base, w.Base) {
-			d.add(Op{Verb: AddChain, Chain: &Chain{Name: w.Name, Base: w.Base}})
-		}
-	}
-	for _, w := range want.Chains {
-		if _, ok := find(d.have.Chains, w.Name); ok && !changed[w.Name] {
-			continue
-		}
-		for _, r := range w.Rules {
-			d.add(Op{Verb: AddRule, Chain: &Chain{Name: w.Name}, Rule: &r})
-		}
-	}
-	return d.ops
-}
-
-// Rewrite returns what makes want anew, whatever is there.
-func Rewrite(have *Table, want Table) []Op {
-	var ops []Op
-	if have != nil {
-		ops = append(ops, Op{Verb: DeleteTable, Family: want.Family, Table: want.Name})
-	}
-	return append(ops, Diff(nil, want)...)
-}
-
-type diff struct {
-	have *Table
-	want Table
-	ops  []Op
-}
-
-func (d *diff) add(o Op) {
-	o.Family, o.Table = d.want.Family, d.want.Name
-	d.ops = append(d.ops, o)
-}
-
-func (d *diff) changedChains() map[string]bool {
-	changed := map[string]bool{}
-	for _, w := range d.want.Chains {
-		c, ok := find(d.have.Chains, w.Name)
-		same := slices.EqualFunc(c.Rules, w.Rules, func(have, want Rule) bool { return have.Comment == want.tag() })
-		if ok && (!same || !sameBase(c.Base, w.Base)) {
-			changed[w.Name] = true
-		}
-	}
-	return changed
-}
-
-func (d *diff) sets() {
-	for _, s := range d.have.Sets {
-		if w, ok := findSet(d.want.Sets, s.Name); !ok || w.Type != s.Type {
-			d.add(Op{Verb: DeleteSet, Set: &Set{Name: s.Name}})
-		}
-	}
-	for _, w := range d.want.Sets {
-		s, ok := findSet(d.have.Sets, w.Name)
-		if !ok || s.Type != w.Type {
-			d.add(Op{Verb: AddSet, Set: &Set{Name: w.Name, Type: w.Type}})
-			s.Elements = nil
-		}
-		if gone := without(s.Elements, w.Elements); len(gone) > 0 {
-			d.add(Op{Verb: DeleteElements, Set: &Set{Name: w.Name, Elements: gone}})
-		}
-		if more := without(w.Elements, s.Elements); len(more) > 0 {
-			d.add(Op{Verb: AddElements, Set: &Set{Name: w.Name, Elements: more}})
-		}
-	}
-}
-
-func sameBase(have, want *Base) bool {
-	if have == nil || want == nil {
-		return have == want
-	}
-	h := *have
-	if h.Device == "" {
-		h.Device = want.Device
-	}
-	return h == *want
-}
-
-func find(chains []Chain, name string) (Chain, bool) {
-	i := slices.IndexFunc(chains, func(c Chain) bool { return c.Name == name })
-	if i < 0 {
-		return Chain{}, false
-	}
-	return chains[i], true
-}
-
-func findSet(sets []Set, name string) (Set, bool) {
-	i := slices.IndexFunc(sets, func(s Set) bool { return s.Name == name })
-	if i < 0 {
-		return Set{}, false
-	}
-	return sets[i], true
-}
-
-func without(a, b []string) []string {
-	in := make(map[string]bool, len(b))
-	for _, s := range b {
-		in[s] = true
-	}
-	var out []string
-	for _, s := range a {
-		if !in[s] {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -25,6 +25,9 @@ type Fake struct {
 	writes   []kernel.Change
 	notify   map[int]func()
 	watchers int
+	// forgotten are the arguments of ForgetUDP.
+	forgotten []map[netip.AddrPort][]netip.AddrPort
+	forgetErr error
 }
 
 // New makes an empty network stack.
@@ -41,7 +44,7 @@ func (f *Fake) AddLink(l kernel.Link) {
 		f.sysctls["net/"+family+"/conf/"+l.Name+"/forwarding"] = "0"
 	}
 	for key, value := range map[string]string{
-		"net/ipv4/conf/%s/rp_filter": "0", "net/ipv4/conf/%s/arp_ignore": "0", "net/ipv6/conf/%s/accept_ra": "1",
+		"net/ipv4/conf/%s/rp_filter": "0", "net/ipv4/conf/%s/route_localnet": "0", "net/ipv4/conf/%s/arp_ignore": "0", "net/ipv6/conf/%s/accept_ra": "1",
 		"net/ipv6/conf/%s/disable_ipv6": "0", "net/ipv6/conf/%s/keep_addr_on_down": "0",
 	} {
 		f.sysctls[fmt.Sprintf(key, l.Name)] = value
@@ -357,4 +360,28 @@ func (f *Fake) appendRoute(r kernel.Route) error {
 	}
 	f.state.Routes = append(f.state.Routes, r)
 	return nil
+}
+
+// ForgetUDP notes what was asked for; there are no connections here.
+func (f *Fake) ForgetUDP(_ context.Context, backends map[netip.AddrPort][]netip.AddrPort) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forgotten = append(f.forgotten, backends)
+	return 0, f.forgetErr
+}
+
+// FailToForget has ForgetUDP fail from now on, or no more if err is nil.
+func (f *Fake) FailToForget(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forgetErr = err
+}
+
+// Forgotten are the arguments of ForgetUDP since it was last called.
+func (f *Fake) Forgotten() []map[netip.AddrPort][]netip.AddrPort {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.forgotten
+	f.forgotten = nil
+	return out
 }

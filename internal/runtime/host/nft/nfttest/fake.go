@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/nft"
@@ -17,7 +16,7 @@ import (
 // Fake holds tables. Rules are kept by the comment that they are listed with.
 type Fake struct {
 	mu       sync.Mutex
-	tables   map[string]*nft.Table
+	tables   map[string]*table
 	changes  int // also the digest of the table changed last
 	writes   []nft.Op
 	notify   map[int]func()
@@ -25,7 +24,7 @@ type Fake struct {
 }
 
 // New makes an empty rule set.
-func New() *Fake { return &Fake{tables: map[string]*nft.Table{}, notify: map[int]func(){}} }
+func New() *Fake { return &Fake{tables: map[string]*table{}, notify: map[int]func(){}} }
 
 // Writes returns the operations made through Apply since it was last called.
 func (f *Fake) Writes() []nft.Op {
@@ -48,7 +47,7 @@ func (f *Fake) Flush() {
 func (f *Fake) Edit(family, name string) {
 	f.mu.Lock()
 	f.changes++
-	f.tables[family+" "+name].Digest = strconv.Itoa(f.changes)
+	f.tables[family+" "+name].digest = strconv.Itoa(f.changes)
 	f.mu.Unlock()
 	f.tell()
 }
@@ -68,20 +67,17 @@ func (f *Fake) List(_ context.Context, family, name string) (*nft.Table, error) 
 	if t == nil {
 		return nil, nil
 	}
-	return clone(t), nil
+	return t.list(family, name), nil
 }
 
-func clone(t *nft.Table) *nft.Table {
-	c := &nft.Table{Family: t.Family, Name: t.Name, Digest: t.Digest}
-	for _, s := range t.Sets {
-		s.Elements = slices.Clone(s.Elements)
-		c.Sets = append(c.Sets, s)
+// Digest is that of the table as List would read it.
+func (f *Fake) Digest(_ context.Context, family, name string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t := f.tables[family+" "+name]; t != nil {
+		return t.digest, nil
 	}
-	for _, ch := range t.Chains {
-		ch.Rules = slices.Clone(ch.Rules)
-		c.Chains = append(c.Chains, ch)
-	}
-	return c
+	return "", nil
 }
 
 // Apply makes all changes or none.
@@ -92,11 +88,13 @@ func (f *Fake) Apply(_ context.Context, ops []nft.Op) error {
 	defer f.tell()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	next := map[string]*nft.Table{}
-	for key, t := range f.tables {
-		next[key] = clone(t)
-	}
+	next, copied := maps.Clone(f.tables), map[string]bool{}
 	for _, o := range ops {
+		key := o.Family + " " + o.Table
+		if t := next[key]; t != nil && !copied[key] {
+			next[key] = t.clone()
+		}
+		copied[key] = true
 		if err := apply(next, o); err != nil {
 			return fmt.Errorf("%s: %w", o, err)
 		}
@@ -104,7 +102,7 @@ func (f *Fake) Apply(_ context.Context, ops []nft.Op) error {
 	f.changes++
 	for _, o := range ops {
 		if t := next[o.Family+" "+o.Table]; t != nil {
-			t.Digest = strconv.Itoa(f.changes)
+			t.digest = strconv.Itoa(f.changes)
 		}
 	}
 	f.tables = next
@@ -136,73 +134,24 @@ func (f *Fake) tell() {
 	}
 }
 
-func apply(tables map[string]*nft.Table, o nft.Op) error {
+func apply(tables map[string]*table, o nft.Op) error {
 	key := o.Family + " " + o.Table
 	if o.Verb == nft.AddTable {
 		if tables[key] == nil {
-			tables[key] = &nft.Table{Family: o.Family, Name: o.Table}
+			tables[key] = newTable()
 		}
 		return nil
 	}
 	t := tables[key]
 	if t == nil {
-		return fmt.Errorf("no such table")
+		return errMissing
 	}
 	switch o.Verb {
 	case nft.DeleteTable:
 		delete(tables, key)
-	case nft.AddSet, nft.DeleteSet, nft.AddElements, nft.DeleteElements:
-		return applySet(t, o)
-	default:
-		return applyChain(t, o)
-	}
-	return nil
-}
-
-func applySet(t *nft.Table, o nft.Op) error {
-	i := slices.IndexFunc(t.Sets, func(s nft.Set) bool { return s.Name == o.Set.Name })
-	if i < 0 {
-		if o.Verb != nft.AddSet {
-			return fmt.Errorf("no such set")
-		}
-		t.Sets = append(t.Sets, nft.Set{Name: o.Set.Name, Type: o.Set.Type})
 		return nil
+	case nft.AddSet, nft.AddMap, nft.DeleteSet, nft.DeleteMap, nft.AddElements, nft.DeleteElements:
+		return t.collection(o)
 	}
-	s := &t.Sets[i]
-	switch o.Verb {
-	case nft.DeleteSet:
-		t.Sets = slices.Delete(t.Sets, i, i+1)
-	case nft.AddElements:
-		s.Elements = append(s.Elements, o.Set.Elements...)
-	case nft.DeleteElements:
-		s.Elements = slices.DeleteFunc(s.Elements, func(e string) bool { return slices.Contains(o.Set.Elements, e) })
-	}
-	return nil
-}
-
-func applyChain(t *nft.Table, o nft.Op) error {
-	i := slices.IndexFunc(t.Chains, func(c nft.Chain) bool { return c.Name == o.Chain.Name })
-	if i < 0 {
-		if o.Verb != nft.AddChain {
-			return fmt.Errorf("no such chain")
-		}
-		t.Chains = append(t.Chains, nft.Chain{Name: o.Chain.Name, Base: o.Chain.Base})
-		return nil
-	}
-	c := &t.Chains[i]
-	switch o.Verb {
-	case nft.FlushChain:
-		c.Rules = nil
-	case nft.DeleteChain:
-		if len(c.Rules) > 0 {
-			return fmt.Errorf("device or resource busy")
-		}
-		t.Chains = slices.Delete(t.Chains, i, i+1)
-	case nft.AddRule:
-		// What nft lists of a rule is the comment at the end of its line.
-		line := o.String()
-		tag := line[strings.LastIndex(line, " comment ")+len(" comment "):]
-		c.Rules = append(c.Rules, nft.Rule{Comment: strings.Trim(tag, `"`)})
-	}
-	return nil
+	return t.chain(o)
 }

@@ -3,6 +3,8 @@ package openflowtest
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -10,23 +12,23 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/openflow"
 )
 
-// Fake holds the flows of bridges.
+// Fake holds the flows of bridges by what identifies them.
 type Fake struct {
 	mu       sync.Mutex
-	flows    map[string][]string
+	flows    map[string]map[string]string
 	writes   int
 	notify   map[int]func()
 	watchers int
 }
 
 // New is a switch without bridges.
-func New() *Fake { return &Fake{flows: map[string][]string{}, notify: map[int]func(){}} }
+func New() *Fake { return &Fake{flows: map[string]map[string]string{}, notify: map[int]func(){}} }
 
 // Serve makes vswitchd serve a bridge, with the flow that a new bridge has.
 func (f *Fake) Serve(bridge string) {
 	f.mu.Lock()
 	if _, ok := f.flows[bridge]; !ok {
-		f.flows[bridge] = []string{"priority=0,actions=NORMAL"}
+		f.flows[bridge] = byIdentity([]string{"priority=0,actions=NORMAL"})
 	}
 	f.mu.Unlock()
 	f.tell()
@@ -43,19 +45,19 @@ func (f *Fake) Forget(bridge string) {
 // Delete removes all flows of a bridge, as `ovs-ofctl del-flows` does.
 func (f *Fake) Delete(bridge string) {
 	f.mu.Lock()
-	f.flows[bridge] = nil
+	clear(f.flows[bridge])
 	f.mu.Unlock()
 	f.tell()
 }
 
-// Flows returns the flows of a bridge.
+// Flows returns the flows of a bridge, sorted.
 func (f *Fake) Flows(bridge string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.flows[bridge])
+	return slices.Sorted(maps.Values(f.flows[bridge]))
 }
 
-// Writes returns how often Replace changed something since it was last called.
+// Writes returns how often Apply changed something since it was last called.
 func (f *Fake) Writes() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,37 +66,58 @@ func (f *Fake) Writes() int {
 	return w
 }
 
-// Diff compares lines.
-func (f *Fake) Diff(_ context.Context, bridge, flows string) (string, error) {
+// Add adds flows by another hand, as `ovs-ofctl add-flow` does.
+func (f *Fake) Add(bridge string, flows ...string) {
+	f.mu.Lock()
+	maps.Copy(f.flows[bridge], byIdentity(flows))
+	f.mu.Unlock()
+	f.tell()
+}
+
+// Diff compares lines; two with the same text before their actions are the same flow.
+func (f *Fake) Diff(_ context.Context, bridge, flows string) (openflow.Changes, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	have, ok := f.flows[bridge]
 	if !ok {
-		return "", openflow.ErrNoBridge
+		return openflow.Changes{}, openflow.ErrNoBridge
 	}
-	want := lines(flows)
-	var out []string
-	for _, l := range want {
-		if !slices.Contains(have, l) {
-			out = append(out, "-"+l)
+	var c openflow.Changes
+	wanted := byIdentity(lines(flows))
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		if have[key] != wanted[key] {
+			c.Add = append(c.Add, wanted[key])
 		}
 	}
-	for _, l := range have {
-		if !slices.Contains(want, l) {
-			out = append(out, "+"+l)
+	for _, key := range slices.Sorted(maps.Keys(have)) {
+		switch l, w := have[key], wanted[key]; {
+		case w == "" && ours(l):
+			c.Delete = append(c.Delete, key)
+		case w != "" && !ours(l) && w != l:
+			c.Taken = append(c.Taken, l)
 		}
 	}
-	return strings.Join(out, "\n"), nil
+	return c, nil
 }
 
-// Replace makes the flows of a bridge those given.
-func (f *Fake) Replace(_ context.Context, bridge, flows string) error {
+// Apply makes the changes. As on the real switch, of flows with cookies of others none is
+// deleted.
+func (f *Fake) Apply(_ context.Context, bridge string, c openflow.Changes) error {
+	if c.Empty() {
+		return nil
+	}
 	f.mu.Lock()
-	if _, ok := f.flows[bridge]; !ok {
+	have, ok := f.flows[bridge]
+	if !ok {
 		f.mu.Unlock()
 		return openflow.ErrNoBridge
 	}
-	f.flows[bridge] = lines(flows)
+	for _, key := range c.Delete {
+		if ours(have[key]) {
+			delete(have, key)
+		}
+	}
+	maps.Copy(have, byIdentity(c.Add))
 	f.writes++
 	f.mu.Unlock()
 	f.tell()
@@ -134,6 +157,45 @@ func lines(flows string) []string {
 		if l = strings.TrimSpace(l); l != "" && !strings.HasPrefix(l, "#") {
 			out = append(out, l)
 		}
+	}
+	return out
+}
+
+// cookieOf is the text of a flow's cookie; ours is "cookie=0xdeff105".
+func cookieOf(flow string) string {
+	for field := range strings.SplitSeq(flow, ",") {
+		if strings.HasPrefix(field, "cookie=") {
+			return field
+		}
+	}
+	return ""
+}
+
+func ours(flow string) bool {
+	return cookieOf(flow) == fmt.Sprintf("cookie=%#x", openflow.DefaultCookie)
+}
+
+// identity is a flow's text without cookie and actions, with the table in front.
+func identity(flow string) string {
+	head, _, _ := strings.Cut(flow, "actions=")
+	out := []string{"table=0"}
+	for field := range strings.SplitSeq(head, ",") {
+		switch name, _, _ := strings.Cut(field, "="); name {
+		case "", "cookie":
+		case "table":
+			out[0] = field
+		default:
+			out = append(out, field)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// byIdentity finds flows; of two that are the same, the later one stays, as on the switch.
+func byIdentity(flows []string) map[string]string {
+	out := map[string]string{}
+	for _, l := range flows {
+		out[identity(l)] = l
 	}
 	return out
 }
