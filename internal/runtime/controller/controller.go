@@ -1,9 +1,11 @@
 // Package controller is `ovnkctl controller`: the one process of a cluster that allocates.
 // It gives each node its id, its pod subnets and what follows from them, as annotations of
-// the Node, and never touches OVN.
+// the Node, and never touches OVN. It also says on each policy whether it is in force, see
+// package policystatus.
 //
 //	Lease ──leader──> watch of Nodes ──claims──> alloc ──results──> Patcher ─> annotations, condition
-//	                                                         └────> Recorder ─> events
+//	          │                                              └────> Recorder ─> events
+//	          └──> policystatus ─> status of policies
 //
 // All state is the allocator's memory and the annotations. A new leader reads every Node
 // before it decides anything: valid annotations stand, so taking over writes nothing.
@@ -28,6 +30,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/ovnkctl/ovnkctl/internal/config"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/controller/policystatus"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/kube"
 	"github.com/ovnkctl/ovnkctl/internal/world/live"
 )
@@ -59,12 +62,15 @@ type Options struct {
 	Identity string
 	// Namespace of the Lease; DefaultNamespace if empty.
 	Namespace string
+	// Policies is for the statuses of policies; without it there are none.
+	Policies *live.PolicyClient
 }
 
 // Controller is one process that may become the leader.
 type Controller struct {
 	o        Options
 	nodes    *nodes
+	policies *policystatus.Keeper // nil without
 	patcher  *kube.Patcher
 	recorder *kube.Recorder
 	phase    atomic.Int32
@@ -98,7 +104,17 @@ func New(o Options) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.nodes = newNodes(nodesConfig{network: network, writer: c.patcher, reporter: c.recorder, log: o.Logger, now: time.Now})
+	nodes := nodesConfig{network: network, writer: c.patcher, reporter: c.recorder, log: o.Logger, now: time.Now}
+	if o.Policies != nil {
+		c.policies, err = policystatus.New(policystatus.Config{
+			Client: o.Client, Policies: o.Policies, Network: network, Events: c.recorder, Logger: o.Logger, Registerer: o.Registerer,
+		})
+		if err != nil {
+			return nil, err
+		}
+		nodes.problems = c.policies
+	}
+	c.nodes = newNodes(nodes)
 	if err := o.Registerer.Register(c.nodes.metrics); err != nil {
 		return nil, fmt.Errorf("metrics of the controller: %w", err)
 	}
@@ -206,6 +222,9 @@ func (c *Controller) lead(ctx context.Context, over <-chan struct{}) (lost bool)
 	var work sync.WaitGroup
 	work.Go(func() { c.patcher.Run(working) })
 	work.Go(func() { c.recorder.Run(working) })
+	if c.policies != nil {
+		work.Go(func() { c.policies.Run(working) })
+	}
 	work.Go(func() {
 		live.Reflect(working, c.o.Client.CoreV1().Nodes(), live.Reflection[*corev1.Node, *view]{
 			Kind: "Node", Example: &corev1.Node{}, Convert: newView, Sink: c.nodes, Logger: c.o.Logger,
@@ -214,6 +233,9 @@ func (c *Controller) lead(ctx context.Context, over <-chan struct{}) (lost bool)
 			Synced: func() {
 				c.nodes.load()
 				c.phase.Store(leading)
+				if c.policies != nil {
+					c.policies.NodesKnown()
+				}
 			},
 		})
 	})

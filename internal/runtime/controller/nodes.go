@@ -38,12 +38,19 @@ type writer interface {
 // reporter has events written beside the work, see kube.Recorder.
 type reporter interface{ Record(kube.Event) }
 
+// zones wants to know what nodes cannot put in force, see package policystatus.
+type zones interface {
+	SetNode(node, problems string)
+	RemoveNode(node string)
+}
+
 type nodesConfig struct {
 	network  world.Network
 	writer   writer
 	reporter reporter
 	log      *slog.Logger
 	now      func() time.Time
+	problems zones // nil for nobody
 }
 
 // nodes keeps every Node's annotations as the allocator decides. It is the sink of the
@@ -80,6 +87,9 @@ func (n *nodes) Set(v *view) {
 	if s != nil && s.view.uid != v.uid {
 		n.gone(s) // its deletion was missed
 		s = nil
+	}
+	if n.c.problems != nil && (s == nil || s.view.problems != v.problems) {
+		n.c.problems.SetNode(v.name, v.problems)
 	}
 	if s == nil {
 		n.states[v.name] = &state{view: v}
@@ -140,6 +150,9 @@ func (n *nodes) decide(s *state, old *view) {
 func (n *nodes) gone(s *state) {
 	delete(n.states, s.view.name)
 	n.c.writer.Forget(s.view.ref())
+	if n.c.problems != nil {
+		n.c.problems.RemoveNode(s.view.name)
+	}
 	if !n.alloc.Release(s.view.name) {
 		return
 	}

@@ -15,9 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/kube/kubetest"
+	"github.com/ovnkctl/ovnkctl/internal/world/live"
 )
 
 // cluster is an API server and the plan of addresses of its controllers. Tests run in a
@@ -44,9 +46,16 @@ type process struct {
 func (c *cluster) start(t *testing.T, identity string) *process {
 	t.Helper()
 	p := &process{metrics: prometheus.NewRegistry()}
-	var err error
+	h, err := rest.HTTPClientFor(c.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies, err := live.NewPolicyClient(c.Config(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.Controller, err = New(Options{
-		Config: c.config, Client: c.Client(t), Logger: slog.New(slog.DiscardHandler), Registerer: p.metrics, Identity: identity,
+		Config: c.config, Client: c.Client(t), Policies: policies, Logger: slog.New(slog.DiscardHandler), Registerer: p.metrics, Identity: identity,
 	})
 	if err != nil {
 		t.Fatal(err)

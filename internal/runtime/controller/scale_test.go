@@ -21,10 +21,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/ovnkctl/ovnkctl/internal/annotation"
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/kube"
+	"github.com/ovnkctl/ovnkctl/internal/world/live"
 )
 
 // manyNodes is the size of the largest clusters that are tested with OVN-Kubernetes.
@@ -120,7 +122,7 @@ func TestMain(m *testing.M) {
 
 // child runs until its standard input ends.
 func child(host string) error {
-	r, err := kube.RESTConfig(kube.ClientConfig{Kubernetes: config.Kubernetes{Kubeconfig: host}, Component: "controller"})
+	r, _, err := kube.RESTConfig(kube.ClientConfig{Kubernetes: config.Kubernetes{Kubeconfig: host}, Component: "controller"})
 	if err != nil {
 		return err
 	}
@@ -128,8 +130,16 @@ func child(host string) error {
 	if err != nil {
 		return err
 	}
+	h, err := rest.HTTPClientFor(r)
+	if err != nil {
+		return err
+	}
+	policies, err := live.NewPolicyClient(r, h)
+	if err != nil {
+		return err
+	}
 	c, err := New(Options{
-		Config: newCluster(manySubnets).config, Client: client, Logger: slog.New(slog.DiscardHandler),
+		Config: newCluster(manySubnets).config, Client: client, Policies: policies, Logger: slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewRegistry(), Identity: "child",
 	})
 	if err != nil {

@@ -41,6 +41,7 @@ type view struct {
 	created   int64 // seconds since 1970, as precise as the API is
 	values    [annotationCount]string
 	condition condition
+	problems  string // what it cannot put in force (annotation.ZoneProblems)
 }
 
 // condition is the Node's condition of our type; zero if it has none.
@@ -50,7 +51,7 @@ type condition struct {
 }
 
 func newView(o *corev1.Node) *view {
-	v := &view{name: o.Name, uid: string(o.UID), created: o.CreationTimestamp.Unix()}
+	v := &view{name: o.Name, uid: string(o.UID), created: o.CreationTimestamp.Unix(), problems: o.Annotations[annotation.ZoneProblems.Key()]}
 	for i, key := range keys {
 		v.values[i] = o.Annotations[key]
 	}

@@ -191,6 +191,10 @@ func (d Daemon) args(c *config.Config, extra []string) []string {
 	}
 	args = append(args, "--pidfile="+d.pidFile(c), "--no-chdir",
 		"-vconsole:"+vlogLevel(c.Log.Level), "-vfile:off", "-vsyslog:off")
+	if d.Name == "ovn-controller" {
+		// Namespaces and policies ask for what their rules log, whatever the daemons log.
+		args = append(args, "-vacl_log:console:info")
+	}
 	return append(args, extra...)
 }
 

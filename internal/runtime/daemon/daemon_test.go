@@ -31,7 +31,7 @@ func TestArguments(t *testing.T) {
 			common("ovn/ovnsb_db.pid")...),
 		"northd": append([]string{"--ovnnb-db=unix:/var/run/ovn/ovnnb_db.sock", "--ovnsb-db=unix:/var/run/ovn/ovnsb_db.sock"},
 			common("ovn/ovn-northd.pid")...),
-		"ovn-controller": append([]string{"unix:/var/run/openvswitch/db.sock"}, common("ovn/ovn-controller.pid")...),
+		"ovn-controller": slices.Insert(append([]string{"unix:/var/run/openvswitch/db.sock"}, common("ovn/ovn-controller.pid")...), 6, "-vacl_log:console:info"),
 	}
 	for _, d := range All() {
 		got := d.args(c, []string{"--extra"})

@@ -50,6 +50,10 @@ type Event struct {
 	Reason  string // CamelCase, stable
 	Action  string // CamelCase: what was done or attempted, e.g. "Allocating"
 	Note    string // for a person; cut at 1,024 bytes
+	// Once names the state of the object that the event tells of, such as its generation: then
+	// the event has a name that follows from what it says, and is there once, whoever tells it
+	// and however often. Empty for what happens at a time.
+	Once string
 }
 
 // RecorderConfig is what NewRecorder needs.
@@ -245,19 +249,35 @@ func eventNamespace(o world.ObjectRef) string {
 	return o.Namespace
 }
 
+// apiVersions are those of the kinds that are not in "v1".
+var apiVersions = map[world.Kind]string{
+	world.KindNetworkPolicy:              "networking.k8s.io/v1",
+	world.KindAdminNetworkPolicy:         "policy.networking.k8s.io/v1alpha1",
+	world.KindBaselineAdminNetworkPolicy: "policy.networking.k8s.io/v1alpha1",
+	world.KindClusterNetworkPolicy:       "policy.networking.k8s.io/v1alpha2",
+	world.KindEgressFirewall:             "k8s.ovn.org/v1",
+}
+
 func (r *Recorder) object(e Event, now time.Time) *eventsv1.Event {
+	version, ok := apiVersions[e.Object.Kind]
+	if !ok {
+		version = "v1"
+	}
 	kind := corev1.EventTypeNormal
 	if e.Warning {
 		kind = corev1.EventTypeWarning
 	}
-	h := fnv.New32a()
+	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, e) // a hash does not fail
+	// The name that client-go's recorders give: the object's and a time, with a hash so that
+	// two events of one moment differ.
+	name := fmt.Sprintf("%s.%x%08x", e.Object.Name, now.UnixNano(), uint32(h.Sum64()))
+	if e.Once != "" {
+		name = fmt.Sprintf("%s.%016x", e.Object.Name, h.Sum64())
+	}
 	return &eventsv1.Event{
 		ObjectMeta: metav1.ObjectMeta{
-			// The name that client-go's recorders give: the object's and a time, with a
-			// hash so that two events of one moment differ.
-			Name:      fmt.Sprintf("%s.%x%08x", e.Object.Name, now.UnixNano(), h.Sum32()),
-			Namespace: eventNamespace(e.Object),
+			Name: name, Namespace: eventNamespace(e.Object),
 		},
 		EventTime:           metav1.NewMicroTime(now),
 		ReportingController: r.c.Component,
@@ -267,7 +287,7 @@ func (r *Recorder) object(e Event, now time.Time) *eventsv1.Event {
 		Type:                kind,
 		Note:                e.Note,
 		Regarding: corev1.ObjectReference{
-			APIVersion: "v1", Kind: string(e.Object.Kind), Namespace: e.Object.Namespace,
+			APIVersion: version, Kind: string(e.Object.Kind), Namespace: e.Object.Namespace,
 			Name: e.Object.Name, UID: types.UID(e.Object.UID),
 		},
 	}

@@ -124,3 +124,39 @@ func TestRecorderSurvivesAnAbsentAPIServer(t *testing.T) {
 		}
 	})
 }
+
+// TestOnce: an event that tells of a state is there once, whoever tells it.
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, server := recording(t)
+		policy := world.ObjectRef{Kind: world.KindNetworkPolicy, Namespace: "ns", Name: "p", UID: "u"}
+		e := Event{Object: policy, Warning: true, Reason: "InvalidPolicy", Action: "Programming", Note: "bad", Once: "1"}
+		r.Record(e)
+		synctest.Wait()
+		other, err := NewRecorder(RecorderConfig{
+			Client: server.Client(t), Component: "ovnkctl-controller", Instance: "pod-2",
+			Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, other.Run)
+		time.Sleep(time.Hour)
+		other.Record(e)
+		synctest.Wait()
+		list := events(server)
+		if len(list) != 1 {
+			t.Fatalf("%d events, want 1", len(list))
+		}
+		if got := list[0].Regarding.APIVersion; got != "networking.k8s.io/v1" {
+			t.Errorf("the event is about a NetworkPolicy of %q", got)
+		}
+		e.Once = "2"
+		other.Record(e)
+		synctest.Wait()
+		if n := len(events(server)); n != 2 {
+			t.Errorf("%d events, want 2: the object has changed", n)
+		}
+	})
+}

@@ -4,6 +4,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/ovs"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/kube"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/node/dns"
 	"github.com/ovnkctl/ovnkctl/internal/serving"
 )
 
@@ -43,5 +46,9 @@ func Cleanup(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	return host.Cleanup(ctx, host.Config{Node: o.Node, Config: o.Config, Network: network, Host: h, Log: log})
+	return errors.Join(
+		host.Cleanup(ctx, host.Config{Node: o.Node, Config: o.Config, Network: network, Host: h, Log: log}),
+		dns.Redirect{Nft: nftProgram}.Remove(ctx),
+		kube.Forget(o.Config.Kubernetes),
+	)
 }

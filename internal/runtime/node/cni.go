@@ -10,13 +10,16 @@ import (
 	"time"
 
 	"github.com/ovnkctl/ovnkctl/internal/cni"
+	"github.com/ovnkctl/ovnkctl/internal/cni/history"
 	"github.com/ovnkctl/ovnkctl/internal/cni/plumb"
 	"github.com/ovnkctl/ovnkctl/internal/cni/port"
 	"github.com/ovnkctl/ovnkctl/internal/cni/server"
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/names"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/pods"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/policy"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/kube"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/node/ipam"
 	"github.com/ovnkctl/ovnkctl/internal/world"
@@ -40,6 +43,7 @@ func (a *agent) startCNI(ctx context.Context) (*ipam.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	remembered := history.New(nil)
 	var networks *server.World
 	addresses := ipam.New(ipam.Config{
 		Store: a.store, Network: a.network, Recorded: a.recorded, Annotate: a.patcher.Annotate,
@@ -53,7 +57,7 @@ func (a *agent) startCNI(ctx context.Context) (*ipam.Agent, error) {
 		return nil, fmt.Errorf("metrics of addresses: %w", err)
 	}
 	networks = server.NewWorld(server.WorldConfig{
-		Store: a.store, Allocator: addresses, Feature: pods.Name, Programmer: a.engine,
+		Store: a.store, Allocator: addresses, Needs: podNeeds, Programmer: a.engine, Namespaces: true, History: remembered,
 		HasPort: func(pod world.PodKey) bool {
 			_, ok := ovn.Find[nb.LogicalSwitchPort](a.nb, names.Pod(pod.Namespace, pod.Name))
 			return ok
@@ -67,12 +71,26 @@ func (a *agent) startCNI(ctx context.Context) (*ipam.Agent, error) {
 		Event: func(pod world.ObjectRef, reason, note string) {
 			a.recorder.Record(kube.Event{Object: pod, Warning: true, Reason: reason, Action: "AttachingPod", Note: note})
 		},
-		Logger: a.Log, Metrics: metrics,
+		Repair: a.repair, History: remembered, Logger: a.Log, Metrics: metrics,
 	})
+	context.AfterFunc(ctx, ovn.Watch(a.nb, func(_, now *nb.LogicalSwitchPort) {
+		if now != nil && now.ExternalIDs["pod"] == "true" {
+			remembered.HasPort(now.Options["iface-id-ver"])
+		}
+	}))
 	a.Go(ctx, addresses.Run)
 	a.Go(ctx, s.Serve)
 	a.Go(ctx, func(ctx context.Context) error { return a.openForPods(ctx, s) })
 	return addresses, nil
+}
+
+// podNeeds is what must be in the databases before a pod starts. When the flows of its port
+// are installed, so are those of what was committed with it or before.
+func podNeeds(k world.PodKey) []server.Need {
+	return []server.Need{
+		{Feature: policy.Name, Key: policy.PodKey(k.Namespace, k.Name)},
+		{Feature: pods.Name, Key: feature.Key{Namespace: k.Namespace, Name: k.Name}},
+	}
 }
 
 // openForPods removes what pods left that went while this program was down, and has the

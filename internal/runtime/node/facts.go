@@ -4,7 +4,6 @@ package node
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"sync"
 
@@ -100,21 +99,4 @@ func (a *annotator) annotations() map[string]string {
 		annotation.GatewayMTUSupport.Put(out, false)
 	}
 	return out
-}
-
-// zone is what the host needs to know of the cluster.
-func zone(v world.View, node string) host.Zone {
-	var z host.Zone
-	network, _ := v.Network(world.DefaultNetwork)
-	for _, n := range v.Nodes() {
-		if n.Name != node {
-			z.RemoteNodes = append(z.RemoteNodes, n.InternalIPs...)
-			continue
-		}
-		z.Subnets = v.NodeSubnets(network, n)
-		z.InternalIPs = n.InternalIPs
-		z.ChassisID = n.ChassisID
-	}
-	slices.SortFunc(z.RemoteNodes, netip.Addr.Compare)
-	return z
 }

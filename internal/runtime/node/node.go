@@ -16,18 +16,17 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path/filepath"
+	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/ovnkctl/ovnkctl/internal/cni/port"
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
-	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
-	"github.com/ovnkctl/ovnkctl/internal/ovn/sb"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/engine"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/hostports"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/pods"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/services"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/topology"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/host/kernel"
@@ -47,28 +46,8 @@ type Options struct {
 	Stderr io.Writer
 }
 
-// Features are all features of a zone.
-func Features() []feature.Feature {
-	return []feature.Feature{topology.Feature{}, pods.Feature{}}
-}
-
-// zoneTables are the tables of NB and SB that the features write; only these are watched.
-var (
-	northTables = []string{
-		nb.NBGlobalTable, nb.CoppTable, nb.MeterTable, nb.MeterBandTable,
-		nb.LogicalSwitchTable, nb.LogicalSwitchPortTable, nb.ACLTable,
-		nb.LogicalRouterTable, nb.LogicalRouterPortTable, nb.LogicalRouterStaticRouteTable,
-		nb.LogicalRouterPolicyTable, nb.NATTable, nb.GatewayChassisTable, nb.StaticMACBindingTable,
-		nb.PortGroupTable, nb.AddressSetTable, nb.LoadBalancerGroupTable,
-	}
-	southTables = []string{sb.ChassisTable, sb.EncapTable}
-)
-
-// NorthTables are the tables of the Northbound database that the program watches.
-func NorthTables() []string { return slices.Clone(northTables) }
-
-// SouthTables are the tables of the Southbound database that the program watches.
-func SouthTables() []string { return slices.Clone(southTables) }
+// component is whom our events are from.
+const component = "ovnkctl-node"
 
 // agent is the running program.
 type agent struct {
@@ -77,6 +56,7 @@ type agent struct {
 	network  world.Network
 	patcher  *kube.Patcher
 	recorder *kube.Recorder
+	problems *problems
 	store    *world.Store
 	nb, sb   *ovn.DB
 	ovs      *ovn.DB
@@ -110,11 +90,12 @@ func (a *agent) startWriters(ctx context.Context) (err error) {
 		return err
 	}
 	a.recorder, err = kube.NewRecorder(kube.RecorderConfig{
-		Client: a.Client, Component: "ovnkctl-node", Instance: a.o.Node, Logger: a.Log, Registerer: a.Registry,
+		Client: a.Client, Component: component, Instance: a.o.Node, Logger: a.Log, Registerer: a.Registry,
 	})
 	if err != nil {
 		return err
 	}
+	a.problems = newProblems(a.o.Node, a.patcher.Annotate, a.Log)
 	a.Go(ctx, func(ctx context.Context) error { a.patcher.Run(ctx); return nil })
 	a.Go(ctx, func(ctx context.Context) error { a.recorder.Run(ctx); return nil })
 	return nil
@@ -135,19 +116,30 @@ func (a *agent) start(ctx context.Context) error {
 	}
 	a.store = world.New(world.Config{LocalNode: a.o.Node, Networks: []world.Network{a.network}})
 	a.engine = engine.New(engine.Config{
-		World: a.store, NB: a.nb, SB: a.sb, Features: Features(),
+		World: a.store, NB: a.nb, SB: a.sb, Features: Features(a.o.Config),
 		OnReasons: a.report, Logger: a.Log, Metrics: a.Registry,
 	})
 	a.Serving.Ready.Add("zone", a.zoneReady)
+	a.Go(ctx, func(ctx context.Context) error {
+		a.problems.run(ctx, a.Client.CoreV1().Nodes(), ownZone{a.store, a.engine})
+		return nil
+	})
 	a.tellHost(ctx, facts)
+	a.startServices(ctx)
+	if err := a.startDNS(ctx); err != nil {
+		return err
+	}
+	if err := a.startIdle(ctx); err != nil {
+		return err
+	}
+	a.startUDPFlush(ctx)
 	addresses, err := a.startCNI(ctx)
 	if err != nil {
 		return err
 	}
-	a.Go(ctx, func(ctx context.Context) error {
-		live.Run(ctx, live.Config{Client: a.Client, Store: a.store, Logger: a.Log, Node: a.o.Node})
-		return nil
-	})
+	if err := a.startWatching(ctx); err != nil {
+		return err
+	}
 	// The engine must not see half a world: what it does not show would be removed.
 	a.Go(ctx, func(ctx context.Context) error {
 		select {
@@ -156,6 +148,33 @@ func (a *agent) start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+	})
+	a.Go(ctx, func(ctx context.Context) error {
+		select {
+		case <-a.engine.Synced():
+			// The start has decoded and compared everything at once. The runtime would keep what
+			// that took for a while, and in a big cluster it is a third of all.
+			debug.FreeOSMemory()
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	a.Started()
+	return nil
+}
+
+// startWatching begins to fill the world. Pods of all nodes are peers of policies.
+func (a *agent) startWatching(ctx context.Context) error {
+	policies, err := live.NewPolicyClient(a.Access, a.HTTP)
+	if err != nil {
+		return err
+	}
+	a.Go(ctx, func(ctx context.Context) error {
+		live.Run(ctx, live.Config{
+			Client: a.Client, Store: a.store, Logger: a.Log, Node: a.o.Node,
+			AllPods: true, Namespaces: true, Services: true, Policies: policies,
+		})
+		return nil
 	})
 	return nil
 }
@@ -175,8 +194,8 @@ func (a *agent) connect(ctx context.Context) error {
 		columns  map[string][]string
 	}{
 		{&a.ovs, ovn.OpenVSwitch(), a.o.Config.OVN.OVS, slices.Collect(maps.Keys(local)), local},
-		{&a.nb, ovn.Northbound(), a.o.Config.OVN.NB, northTables, nil},
-		{&a.sb, ovn.Southbound(), a.o.Config.OVN.SB, southTables, nil},
+		{&a.nb, ovn.Northbound(), a.o.Config.OVN.NB, feature.NorthTables(), nil},
+		{&a.sb, ovn.Southbound(), a.o.Config.OVN.SB, a.southTables(), nil},
 	} {
 		name := c.database.Short
 		a.Serving.Ready.Add("database-"+name, func(context.Context) error {
@@ -238,13 +257,13 @@ func (a *agent) tellHost(ctx context.Context, facts *annotator) {
 	a.store.Subscribe(facts.onWorld)
 	a.store.Subscribe(func(v world.View, c world.Change) {
 		if c.Ref.Kind == world.KindNode && !c.Initial {
-			a.host.SetZone(zone(v, a.o.Node))
+			a.host.SetZone(host.ZoneOf(v, a.o.Node))
 		}
 	})
 	a.Go(ctx, func(ctx context.Context) error {
 		select {
 		case <-a.store.SyncedC():
-			a.store.Read(func(v world.View) { a.host.SetZone(zone(v, a.o.Node)) })
+			a.store.Read(func(v world.View) { a.host.SetZone(host.ZoneOf(v, a.o.Node)) })
 		case <-ctx.Done():
 		}
 		return nil
@@ -260,8 +279,8 @@ func NewHost(c *config.Config, db *ovn.DB) (host.Host, error) {
 	return host.Host{
 		Switch:   &ovs.Client{DB: db, Only: map[string][]string{"br-int": {"br-int", host.ManagementPort}}},
 		Kernel:   k,
-		Firewall: nft.Exec{Path: "nft"},
-		Flows:    openflow.Ofctl{Path: "ovs-ofctl", RunDir: filepath.Dir(strings.TrimPrefix(c.OVN.OVS, "unix:"))},
+		Firewall: nft.Exec{Path: nftProgram},
+		Flows:    openflow.Ofctl{Path: "ovs-ofctl", RunDir: ovsRunDir(c)},
 	}, nil
 }
 
@@ -285,16 +304,54 @@ func reasonsError(reasons []feature.Reason) error {
 }
 
 // report makes reasons events on the object that is to be mended. Every zone has reasons
-// for every node that is not in order: only that node's own says so to the cluster.
+// for every node that is not in order: only that node's own says so to the cluster. Of
+// policies the controller speaks for all nodes.
 func (a *agent) report(name string, key feature.Key, reasons []feature.Reason) {
-	for _, r := range reasons {
+	for _, r := range a.problems.take(name, key, reasons) {
+		if r.Code == engine.WaitingForRow {
+			continue // it is in the engine's log; of what is waited for the object says why it lacks
+		}
+		if r.Object == (world.ObjectRef{}) { // the engine knows keys alone
+			r.Object = a.objectOf(name, key)
+		}
 		if r.Object.Kind == world.KindNode && r.Object.Name != a.o.Node {
-			a.Log.Debug("remote node not as asked for", "feature", name, "key", key, "code", r.Code, "reason", r.Message)
+			a.Log.Debug("remote node not as asked for", "feature", name, "key", key.String(), "code", r.Code, "reason", r.Message)
 			continue
 		}
-		a.Log.Warn("not as asked for", "feature", name, "key", key, "code", r.Code, "reason", r.Message, "remedy", r.Remedy)
-		a.recorder.Record(kube.Event{
-			Object: r.Object, Warning: true, Reason: r.Code, Action: "Programming", Note: r.Message + "; " + r.Remedy,
-		})
+		a.Log.Warn("not as asked for", "feature", name, "key", key.String(), "code", r.Code, "reason", r.Message, "remedy", r.Remedy)
+		if r.Object.Name != "" {
+			a.recorder.Record(eventOf(r))
+		}
 	}
+}
+
+// objectOf is the object that a feature's key stands for; none if it is not one alone.
+func (a *agent) objectOf(name string, key feature.Key) (out world.ObjectRef) {
+	a.store.Read(func(v world.View) {
+		switch name {
+		case pods.Name, hostports.Name:
+			if p, ok := v.Pod(world.PodKey{Namespace: key.Namespace, Name: key.Name}); ok {
+				out = p.Ref()
+			}
+		case services.Name:
+			if s, ok := v.Service(world.ServiceKey{Namespace: key.Namespace, Name: key.Name}); ok {
+				out = s.Ref()
+			}
+		case topology.Name:
+			if n, ok := v.Node(key.Name); ok {
+				out = n.Ref()
+			}
+		}
+	})
+	return out
+}
+
+// eventOf tells of a reason. What is wrong with a Service or a Namespace all nodes see: the
+// event is there once, however many they are.
+func eventOf(r feature.Reason) kube.Event {
+	e := kube.Event{Object: r.Object, Warning: true, Reason: r.Code, Action: "Programming", Note: r.Message + "; " + r.Remedy}
+	if r.Object.Kind != world.KindNode && r.Object.Kind != world.KindPod {
+		e.Once = "content"
+	}
+	return e
 }

@@ -186,8 +186,8 @@ func (p *port) reason(code, message, remedy string) {
 // any more when the node's allocator has made a new one.
 func (p *port) annotationProblems(allocated bool) {
 	for _, problem := range p.pod.Problems {
-		if allocated && problem.Field == annotation.PodNetworks.Key() {
-			continue
+		if allocated && problem.Field == annotation.PodNetworks.Key() || problem.Field == world.HostPortField {
+			continue // host ports have a feature of their own
 		}
 		p.reason(InvalidPodAnnotation, problem.Field+": "+problem.Message, problem.Remedy)
 	}

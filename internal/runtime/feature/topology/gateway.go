@@ -7,6 +7,7 @@ import (
 
 	"github.com/ovnkctl/ovnkctl/internal/ovn/names"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
+	"github.com/ovnkctl/ovnkctl/internal/ovn/netdev"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 	"github.com/ovnkctl/ovnkctl/internal/world/plan"
 )
@@ -53,6 +54,9 @@ func (z *zone) gateway() {
 	z.gatewayRoutes(g)
 	z.masquerade(g)
 	z.snat(g)
+	if z.network.UserspaceDatapath {
+		z.forceSNAT(g)
+	}
 	z.routesToGateway()
 }
 
@@ -94,6 +98,7 @@ func (z *zone) router(g gatewayRouter) {
 		},
 		ExternalIDs: map[string]string{names.KeyPhysicalIP: ips[0], names.KeyPhysicalIPs: strings.Join(ips, ",")},
 	})
+	z.balance(z.routerNamed(g.name), z.names.ClusterGroup(), z.names.RouterGroup())
 }
 
 // externalSwitch connects the gateway router with the external bridge. The router has the
@@ -187,6 +192,23 @@ func (z *zone) snat(g gatewayRouter) {
 	}
 	for _, c := range z.network.ClusterSubnets {
 		add(c.Prefix.String(), snatPorts, c.Prefix.Addr())
+	}
+}
+
+// forceSNAT makes up for what the userspace conntrack does to the second packets of load
+// balancers' connections.
+func (z *zone) forceSNAT(g gatewayRouter) {
+	f := netdev.NewForceSNAT(
+		netdev.Port{Name: names.RouterToJoin(g.name), Addrs: plan.Addrs(z.join)},
+		netdev.Port{Name: g.external, Addrs: plan.Addrs(g.addrs)}, names.ExternalToRouter(g.name))
+	router := z.routerNamed(g.name)
+	z.out.AddTo(router, "policies", "gateway/force-snat", f.Policy)
+	for _, n := range f.NAT {
+		z.out.AddTo(router, "nat", "gateway/force-snat/"+n.ExternalIP, n)
+	}
+	z.out.AddTo(z.switchNamed(z.names.JoinSwitch()), "qos_rules", "gateway/force-snat/unmark", f.QoS)
+	for i, a := range f.ACLs {
+		z.out.AddTo(z.switchNamed(z.names.ExternalSwitch(z.node.Name)), "acls", fmt.Sprintf("gateway/force-snat/silence/%d", i), a)
 	}
 }
 

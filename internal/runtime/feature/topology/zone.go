@@ -22,14 +22,9 @@ const (
 	// packetsPerSecond is the rate of each meter: what ovn-controller can answer without
 	// falling behind.
 	packetsPerSecond = 25
-	// managementPriority is above the 1000 of NetworkPolicy's default deny, so that the
-	// kubelet's probes reach every pod.
-	managementPriority = 1001
 	// hostPriority is the priority of the policies that send pods to their own node's
 	// addresses, above those of egress features.
 	hostPriority = 1004
-	// policyTier is the tier of NetworkPolicy; administrators' policies come before it.
-	policyTier = 2
 )
 
 // metered are the packets that reach ovn-controller and must not drown it.
@@ -73,14 +68,37 @@ func (z *zone) fabric() {
 	if join := z.clusterRouterJoin(); len(join) > 0 {
 		z.joinRouter("cluster-router", router, join, nil)
 	}
+	z.loadBalancerGroups()
 }
 
-// global names the zone and sets northd's pace.
+// loadBalancerGroups make the groups that services put their load balancers in: one row
+// more per service, instead of one element in every switch and router.
+func (z *zone) loadBalancerGroups() {
+	for _, g := range [][2]string{
+		{"lb-group/cluster", z.names.ClusterGroup()}, {"lb-group/switch", z.names.SwitchGroup()}, {"lb-group/router", z.names.RouterGroup()},
+	} {
+		z.out.Add(g[0], &nb.LoadBalancerGroup{Name: g[1]})
+	}
+}
+
+// balance gives a switch or router the load balancers of groups.
+func (z *zone) balance(t rows.Target, groups ...string) {
+	for _, g := range groups {
+		z.out.Members = append(z.out.Members, rows.Member{Parent: t, Column: "load_balancer_group", Value: rows.Named(nb.LoadBalancerGroupTable, g)})
+	}
+}
+
+// global names the zone and sets northd's pace. Reports of empty load balancers are
+// switched on once, and not with the first service that sleeps: northd computes all anew
+// when these options change.
 func (z *zone) global() {
 	g := rows.Target{Table: nb.NBGlobalTable}
 	z.out.Put(g, "options", "name", z.node.Name)
 	z.out.Put(g, "options", "northd-backoff-interval-ms", strconv.Itoa(northdBackoffMS))
 	z.out.Put(g, "options", "northd_probe_interval", strconv.Itoa(northdProbeMS))
+	if z.network.EmptyLoadBalancerEvents {
+		z.out.Put(g, "options", "controller_event", "true")
+	}
 }
 
 // controlPlaneProtection limits what packets can cost ovn-controller.
@@ -140,6 +158,8 @@ func (z *zone) nodeSwitch() {
 	}
 	name := z.names.NodeSwitch(node)
 	z.out.Add("switch", &nb.LogicalSwitch{Name: name, OtherConfig: config})
+	z.balance(z.switchNamed(name), z.names.ClusterGroup(), z.names.SwitchGroup())
+	z.multicast(name, gatewayAddrs)
 
 	port := z.names.RouterToSwitch(node)
 	z.out.AddTo(z.routerNamed(z.names.ClusterRouter()), "ports", "switch/router-port", &nb.LogicalRouterPort{
@@ -153,13 +173,6 @@ func (z *zone) nodeSwitch() {
 	z.out.AddTo(z.switchNamed(name), "ports", "management/port", &nb.LogicalSwitchPort{
 		Name: z.names.Management(node), Addresses: []string{addresses(plan.MACOf(management...), texts(management))},
 	})
-	for _, a := range management {
-		z.out.AddTo(z.switchNamed(name), "acls", "management/acl/"+a.String(), &nb.ACL{
-			Action: nb.ACLActionAllowRelated, Direction: nb.ACLDirectionToLport,
-			Priority: managementPriority, Tier: policyTier,
-			Match: fmt.Sprintf("%s.src==%s", family(a), a),
-		})
-	}
 	z.hostPolicies(management)
 }
 

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -157,9 +158,13 @@ func newList(q request) (runtime.Object, error) {
 	return nil, apierrors.NewBadRequest("no resource " + q.key.resource)
 }
 
-// selector is what the request's namespace and field selector let through.
+// selector is what the request's namespace, field and label selector let through.
 func (q request) selector() (func(key, runtime.Object) bool, error) {
 	selector, err := fields.ParseSelector(q.URL.Query().Get("fieldSelector"))
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	byLabel, err := labels.Parse(q.URL.Query().Get("labelSelector"))
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
@@ -171,7 +176,8 @@ func (q request) selector() (func(key, runtime.Object) bool, error) {
 		if pod, ok := o.(*corev1.Pod); ok {
 			set["spec.nodeName"] = pod.Spec.NodeName
 		}
-		return selector.Matches(set)
+		m, err := meta.Accessor(o)
+		return err == nil && byLabel.Matches(labels.Set(m.GetLabels())) && selector.Matches(set)
 	}, nil
 }
 
@@ -255,6 +261,9 @@ func (s *Server) handlePatch(q request, old runtime.Object, body []byte) (runtim
 	}
 	if m.GetUID() != was.GetUID() {
 		return nil, q.conflict("Precondition failed: UID in precondition: " + string(m.GetUID()) + ", UID in object meta: " + string(was.GetUID()))
+	}
+	if m.GetResourceVersion() != was.GetResourceVersion() {
+		return nil, q.conflict("the object has been modified")
 	}
 	if string(after) == string(before) {
 		return old, nil // as a real server: no write, no event

@@ -46,12 +46,13 @@ type Server struct {
 // key names one object.
 type key struct{ resource, namespace, name string }
 
-// event is one change; object is its state after the change, or before a deletion.
+// event is one change; object is its state after the change, or before a deletion. old is
+// what was there before, nil for nothing.
 type event struct {
-	version int64
-	kind    watch.EventType
-	key     key
-	object  runtime.Object
+	version     int64
+	kind        watch.EventType
+	key         key
+	object, old runtime.Object
 }
 
 // New makes an empty server.
@@ -238,22 +239,22 @@ func (s *Server) set(k key, o runtime.Object) {
 		m.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
 	}
 	s.objects[k] = o
-	s.record(event{s.version, kind, k, o})
+	s.record(event{s.version, kind, k, o, old})
 }
 
 // remove deletes an object, if it is there. The lock is held.
 func (s *Server) remove(k key) {
-	o, ok := s.objects[k]
+	old, ok := s.objects[k]
 	if !ok {
 		return
 	}
 	delete(s.objects, k)
 	s.version++
-	o = o.DeepCopyObject()
+	o := old.DeepCopyObject()
 	if m, err := meta.Accessor(o); err == nil {
 		m.SetResourceVersion(strconv.FormatInt(s.version, 10))
 	}
-	s.record(event{s.version, watch.Deleted, k, o})
+	s.record(event{s.version, watch.Deleted, k, o, old})
 }
 
 // keepEvents bounds the log; older events cannot be watched any more.

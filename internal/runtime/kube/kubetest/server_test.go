@@ -1,6 +1,7 @@
 package kubetest
 
 import (
+	"maps"
 	"testing"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -93,5 +94,47 @@ func checkObjects(t *testing.T, s *Server, client kubernetes.Interface) {
 	}
 	if e := <-w.ResultChan(); e.Type != watch.Deleted {
 		t.Errorf("last event %v", e)
+	}
+}
+
+// TestSelectorWatch: to a watch with a selector, an object that begins to match is new, and
+// one that no longer does is gone, as it was before.
+func TestSelectorWatch(t *testing.T) {
+	t.Parallel()
+	s := New()
+	node := func(name string, labels map[string]string) *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+	}
+	s.Put(node("n1", nil), node("n2", map[string]string{"hidden": ""}))
+	nodes := s.Client(t).CoreV1().Nodes()
+	list, err := nodes.List(t.Context(), metav1.ListOptions{LabelSelector: "!hidden"})
+	if err != nil || len(list.Items) != 1 || list.Items[0].Name != "n1" {
+		t.Fatalf("list: %v, %v", list, err)
+	}
+	w, err := nodes.Watch(t.Context(), metav1.ListOptions{LabelSelector: "!hidden", ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	expect := func(kind watch.EventType, name string, labels map[string]string) {
+		t.Helper()
+		e := <-w.ResultChan()
+		n, ok := e.Object.(*corev1.Node)
+		if !ok || e.Type != kind || n.Name != name || !maps.Equal(n.Labels, labels) {
+			t.Errorf("got %s %v, want %s %s %v", e.Type, e.Object, kind, name, labels)
+		}
+	}
+	s.Put(node("n1", map[string]string{"a": "1"}))
+	expect(watch.Modified, "n1", map[string]string{"a": "1"})
+	s.Put(node("n1", map[string]string{"hidden": "1"}))
+	expect(watch.Deleted, "n1", map[string]string{"a": "1"})
+	s.Put(node("n1", map[string]string{"hidden": "2"}))
+	s.Delete(node("n1", nil))
+	s.Put(node("n2", nil))
+	expect(watch.Added, "n2", nil)
+	s.Delete(node("n2", nil))
+	expect(watch.Deleted, "n2", nil)
+	if _, err := nodes.List(t.Context(), metav1.ListOptions{LabelSelector: "(("}); !apierrors.IsBadRequest(err) {
+		t.Errorf("a selector that does not parse: %v", err)
 	}
 }

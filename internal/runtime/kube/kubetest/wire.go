@@ -163,18 +163,44 @@ func newBookmark(q request, version int64) (runtime.Object, error) {
 	return o, nil
 }
 
-// since are the events after a version. The lock is held.
+// since are the events after a version, as a watch with a selector has them: an object that
+// begins to match is added, one that no longer does is deleted. The lock is held.
 func (s *Server) since(from int64, resource string, match func(key, runtime.Object) bool) ([]watch.Event, int64) {
 	var news []watch.Event
 	for i := len(s.log) - 1; i >= 0 && s.log[i].version > from; i-- {
-		if e := s.log[i]; e.key.resource == resource && match(e.key, e.object) {
-			news = append(news, watch.Event{Type: e.kind, Object: e.object})
+		if e := s.log[i]; e.key.resource == resource {
+			if seen := e.seenBy(match); seen.Type != "" {
+				news = append(news, seen)
+			}
 		}
 	}
 	for i, j := 0, len(news)-1; i < j; i, j = i+1, j-1 {
 		news[i], news[j] = news[j], news[i]
 	}
 	return news, s.version
+}
+
+// seenBy is the event as a watch with a selector has it; without a type if it has not.
+func (e event) seenBy(match func(key, runtime.Object) bool) watch.Event {
+	is := match(e.key, e.object)
+	was := e.old != nil && match(e.key, e.old)
+	switch {
+	case e.kind == watch.Deleted && was:
+		return watch.Event{Type: watch.Deleted, Object: e.object}
+	case e.kind == watch.Deleted:
+		return watch.Event{}
+	case is && was:
+		return watch.Event{Type: watch.Modified, Object: e.object}
+	case is:
+		return watch.Event{Type: watch.Added, Object: e.object}
+	case was: // as it was when it still matched, in the version of the change
+		o := e.old.DeepCopyObject()
+		if m, err := meta.Accessor(o); err == nil {
+			m.SetResourceVersion(strconv.FormatInt(e.version, 10))
+		}
+		return watch.Event{Type: watch.Deleted, Object: o}
+	}
+	return watch.Event{}
 }
 
 // stream writes watch events in one wire format.

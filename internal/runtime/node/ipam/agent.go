@@ -97,16 +97,22 @@ func New(c Config) *Agent {
 
 // onWorld is called under the world's lock.
 func (a *Agent) onWorld(v world.View, c world.Change) {
-	a.inbox.Lock()
 	switch {
-	case c.Ref.Kind == world.KindPod:
+	case here(v, c.OldPod) || here(v, c.NewPod): // those of other nodes are their business
+		a.inbox.Lock()
 		a.inbox.add(world.PodKey{Namespace: c.Ref.Namespace, Name: c.Ref.Name})
-	case c.Ref.Name == v.LocalNode():
+		a.inbox.Unlock()
+	case c.Ref.Kind == world.KindNode && c.Ref.Name == v.LocalNode():
+		a.inbox.Lock()
 		a.inbox.subnets = true
+		a.inbox.Unlock()
+	default:
+		return
 	}
-	a.inbox.Unlock()
 	a.poke()
 }
+
+func here(v world.View, p *world.Pod) bool { return p != nil && p.Node == v.LocalNode() }
 
 func (a *Agent) poke() {
 	select {
@@ -164,9 +170,12 @@ func (a *Agent) recover() {
 	a.c.Store.Read(func(v world.View) { all = a.local(v) })
 	var rest []*world.Pod
 	for _, p := range all {
-		if n, ok := p.Networks[a.c.Network.Name]; !ok || a.reserve(p, n.Addresses) != nil {
+		n, ok := p.Networks[a.c.Network.Name]
+		if !ok || a.reserve(p, n.Addresses) != nil {
 			rest = append(rest, p)
+			continue
 		}
+		a.c.Store.Allocate(key(p), p.UID, a.c.Network.Name, n)
 	}
 	for _, p := range rest {
 		addresses, ok := recorded[Owner{key(p), p.UID}]
@@ -277,17 +286,17 @@ func (a *Agent) settle(k world.PodKey) (freed bool) {
 	n, ok := p.Networks[a.c.Network.Name]
 	var taken error
 	if ok {
-		r, held := a.records[k]
-		if held && slices.Equal(r.addresses, n.Addresses) {
-			return freed
-		}
-		if held { // somebody changed the annotation; the pod's interface did not change with it
-			a.c.Report(p.Ref(), AddressReplaced, fmt.Sprintf("annotation %s says %v; it was put back to %v", annotation.PodNetworks.Key(), n.Addresses, r.addresses),
+		_, held := a.records[k]
+		if held && p.Overruled { // the pod's interface did not change with the annotation
+			a.c.Report(p.Ref(), AddressReplaced, fmt.Sprintf("annotation %s was changed or removed; it was put back to %v", annotation.PodNetworks.Key(), n.Addresses),
 				"do not change this annotation by hand")
-			a.publish(p, r.addresses)
+			a.annotate(p, n)
+		}
+		if held {
 			return freed
 		}
 		if taken = a.reserve(p, n.Addresses); taken == nil {
+			a.c.Store.Allocate(k, p.UID, a.c.Network.Name, n)
 			return freed
 		}
 	}
@@ -383,7 +392,10 @@ func (a *Agent) hold(p *world.Pod, addresses []netip.Prefix) {
 
 // publish tells the world, which programs the pod's port, and has the annotation written.
 func (a *Agent) publish(p *world.Pod, addresses []netip.Prefix) {
-	n := a.attachment(addresses)
+	a.annotate(p, a.attachment(addresses))
+}
+
+func (a *Agent) annotate(p *world.Pod, n world.PodNetwork) {
 	if !a.c.Store.Allocate(key(p), p.UID, a.c.Network.Name, n) {
 		return // gone; the world tells
 	}

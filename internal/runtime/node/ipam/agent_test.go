@@ -346,33 +346,62 @@ func TestFullSubnet(t *testing.T) {
 	})
 }
 
-// What somebody writes into the annotation of a pod that has addresses changes nothing.
+// What somebody writes into the annotation of a pod that has addresses changes nothing,
+// whether this process gave them to it or found them.
 func TestAnnotationChangedByHand(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := run(t, dual, nil, func(s *station) {
-			p := pod("web", "u", "10.244.1.9/24", "fd00:10:244:1::9/64")
-			p.Started = true
-			s.store.SetPod(p)
-		})
-		s.want("web", "u", "10.244.1.9/24 fd00:10:244:1::9/64")
-		p := pod("web", "u", "10.244.1.20/24", "fd00:10:244:1::20/64")
+	k := world.PodKey{Namespace: "ns", Name: "web"}
+	started := func(addresses ...string) *world.Pod {
+		p := pod("web", "u", addresses...)
 		p.Started = true
-		s.set(p)
-		s.want("web", "u", "10.244.1.9/24 fd00:10:244:1::9/64")
-		if got := s.annotated[world.PodKey{Namespace: "ns", Name: "web"}][world.DefaultNetwork].Addresses; len(got) == 0 || got[0] != netip.MustParsePrefix("10.244.1.9/24") {
-			t.Errorf("the annotation was not put back: %v", got)
-		}
-		s.wantReport("web PodAddressReplaced", "10.244.1.20/24", "put back to [10.244.1.9/24")
-		if s.used("10.244.1.0/24") != 1 {
-			t.Errorf("%d addresses in use, want 1", s.used("10.244.1.0/24"))
-		}
-		s.set(pod("web", "u")) // removed by hand
-		s.want("web", "u", "10.244.1.9/24 fd00:10:244:1::9/64")
-		s.remove("web")
-		if s.used("10.244.1.0/24") != 0 {
-			t.Errorf("%d addresses leaked", s.used("10.244.1.0/24"))
-		}
-	})
+		return p
+	}
+	for name, begin := range map[string]func(t *testing.T) *station{
+		"found": func(t *testing.T) *station {
+			return run(t, dual, nil, func(s *station) { s.store.SetPod(started("10.244.1.3/24", "fd00:10:244:1::3/64")) })
+		},
+		"given": func(t *testing.T) *station {
+			s := run(t, dual, nil, nil)
+			s.set(pod("web", "u"))
+			return s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := begin(t)
+				was := "10.244.1.3/24 fd00:10:244:1::3/64"
+				s.want("web", "u", was)
+				writes := s.writes
+				var own world.PodNetwork
+				s.store.Read(func(v world.View) { p, _ := v.Pod(k); own = p.Networks[world.DefaultNetwork] })
+				annotated := started()
+				annotated.Networks = map[string]world.PodNetwork{world.DefaultNetwork: own}
+				s.set(annotated)
+				// The second change is seen as the first one was.
+				for i, by := range []*world.Pod{started("10.244.1.20/24", "fd00:10:244:1::20/64"), started()} {
+					s.set(by)
+					s.want("web", "u", was)
+					s.wantReport("web PodAddressReplaced", "put back to [10.244.1.3/24")
+					if got := s.annotated[k][world.DefaultNetwork].Addresses; s.writes != writes+i+1 || len(got) == 0 || got[0] != netip.MustParsePrefix("10.244.1.3/24") {
+						t.Errorf("the annotation was not put back: %v", got)
+					}
+					other := *by // an event that was on its way before the patch
+					other.Labels = map[string]string{"some": fmt.Sprint(i)}
+					s.set(&other)
+					s.set(annotated)
+				}
+				if s.writes != writes+2 || len(s.reports) != 0 {
+					t.Errorf("%d annotations written, reports %q", s.writes, s.reports)
+				}
+				if s.used("10.244.1.0/24") != 1 {
+					t.Errorf("%d addresses in use, want 1", s.used("10.244.1.0/24"))
+				}
+				s.remove("web")
+				if s.used("10.244.1.0/24") != 0 {
+					t.Errorf("%d addresses leaked", s.used("10.244.1.0/24"))
+				}
+			})
+		})
+	}
 }
 
 func TestNodeSubnetsComeLateAndChange(t *testing.T) {
