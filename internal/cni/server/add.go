@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ovnkctl/ovnkctl/internal/cni/history"
 	"github.com/ovnkctl/ovnkctl/internal/cni/plumb"
 	"github.com/ovnkctl/ovnkctl/internal/cni/port"
 	"github.com/ovnkctl/ovnkctl/internal/cni/wire"
@@ -28,9 +31,12 @@ type adding struct {
 	c      *call
 	cancel context.CancelCauseFunc
 	stages *stages
+	err    error // why it failed
 	// What this call made, and would take back.
 	veth, port bool
 }
+
+var errDefect = errors.New("the node's CNI server has a defect: see the log of container ovnkube-controller")
 
 var errDelForAdd = errors.New("the container runtime sent DEL for the same sandbox meanwhile")
 
@@ -61,9 +67,11 @@ func (s *Server) add(ctx context.Context, c *call) (json.RawMessage, *wire.Error
 	}
 	out, failure := result(c, i)
 	if failure != nil {
+		a.err = failure
 		s.rollback(ctx, a)
 		return nil, failure
 	}
+	a.err = nil
 	s.log.Debug("pod attached", "pod", c.pod, "sandbox", c.sandbox, "stages", a.stages)
 	s.checkPolicing(p)
 	return out, nil
@@ -73,6 +81,8 @@ func (s *Server) add(ctx context.Context, c *call) (json.RawMessage, *wire.Error
 func (s *Server) begin(ctx context.Context, c *call) (a *adding, own context.Context, done func()) {
 	own, cancel := context.WithCancelCause(ctx)
 	a = &adding{c: c, cancel: cancel, stages: newStages(s.cfg.Metrics)}
+	a.stages.uid = c.pod.UID // maybe not the one that the API has
+	a.err = errDefect        // until it ends otherwise
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for other := range s.adds {
@@ -87,7 +97,34 @@ func (s *Server) begin(ctx context.Context, c *call) (a *adding, own context.Con
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.adds, a)
+		s.cfg.History.Answered(a.answered(time.Now()))
 	}
+}
+
+// answered is the record of an ADD that is over.
+func (a *adding) answered(now time.Time) history.Add {
+	h := a.stages.record(a.c)
+	h.Ended, h.Failed = now, a.err != nil
+	if at := (*stageError)(nil); a.err != nil && !errors.As(a.err, &at) {
+		h.Error = history.Cut(oneLine(a.err))
+	}
+	return h
+}
+
+// remembered is what the node remembers of its pods, with the ADDs that are under way.
+func (s *Server) remembered() (json.RawMessage, *wire.Error) {
+	s.mu.Lock() // an ADD that ends meanwhile is in one of both
+	d := s.cfg.History.Document()
+	for a := range s.adds {
+		d.Adds = append(d.Adds, a.stages.record(a.c))
+	}
+	s.mu.Unlock()
+	slices.SortStableFunc(d.Adds, func(a, b history.Add) int { return a.Began.Compare(b.Began) })
+	data, err := json.Marshal(d)
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeIO, "encode what is remembered of pods: %v", err)
+	}
+	return data, nil
 }
 
 // adding tells whether an ADD for the sandbox is under way.
@@ -126,6 +163,7 @@ func (s *Server) attach(ctx context.Context, a *adding) (plumb.Interface, port.P
 	}
 	i.Network = att.Network
 	c.pod.UID = att.UID
+	a.stages.identify(att.UID)
 	cancel := s.cfg.Networks.OnGone(c.pod, func(why error) { a.cancel(errGone{why}) })
 	defer cancel()
 	p := port.Port{
@@ -186,6 +224,7 @@ func (s *Server) rollback(ctx context.Context, a *adding) {
 
 // failed makes the error of an ADD: one line for the pod's events and the kubelet's log.
 func (s *Server) failed(a *adding, err error) *wire.Error {
+	a.err = err
 	e := &wire.Error{
 		Code:    wire.CodeStageFailed,
 		Msg:     fmt.Sprintf("pod %s is not attached to the network: %v", a.c.pod, err),

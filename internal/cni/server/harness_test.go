@@ -126,6 +126,11 @@ func (h *holder) Holds(pod world.PodKey, _ string) (bool, string) {
 // programmer commits at once, unless told to fail.
 type programmer struct{ err error }
 
+// portOnly needs the pod's port.
+func portOnly(k world.PodKey) []server.Need {
+	return []server.Need{{Feature: "pods", Key: feature.Key{Namespace: k.Namespace, Name: k.Name}}}
+}
+
 func (p *programmer) Wait(ctx context.Context, name string, key feature.Key) error {
 	if name != "pods" {
 		return fmt.Errorf("unknown feature %s", name)
@@ -165,7 +170,7 @@ func start(t testing.TB, change func(*server.Config)) *node {
 	}
 	n.ports = port.New(n.db.DB, n.db.Committer, porttest.Bridge)
 	t.Cleanup(n.ports.Close)
-	networks := server.NewWorld(server.WorldConfig{Store: n.store, Allocator: n.alloc, Feature: "pods", Programmer: n.nb})
+	networks := server.NewWorld(server.WorldConfig{Store: n.store, Allocator: n.alloc, Needs: portOnly, Programmer: n.nb})
 	c := server.Config{
 		Socket: n.socket, MTU: mtu, Networks: networks, Ports: n.ports, Links: n.links,
 		Ready: func() error {
@@ -334,6 +339,6 @@ func startOn(t testing.TB, n *node) *server.Server {
 	store := world.New(world.Config{LocalNode: nodeName, Networks: []world.Network{{Name: world.DefaultNetwork}}})
 	return server.New(server.Config{
 		MTU: mtu, Ports: n.ports, Links: n.links,
-		Networks: server.NewWorld(server.WorldConfig{Store: store, Allocator: n.alloc, Feature: "pods", Programmer: n.nb}),
+		Networks: server.NewWorld(server.WorldConfig{Store: store, Allocator: n.alloc, Needs: portOnly, Programmer: n.nb}),
 	})
 }

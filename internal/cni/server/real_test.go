@@ -66,7 +66,7 @@ func realZone(t testing.TB) *zone {
 	z.ports = port.New(z.ovs, ovn.NewCommitter(z.ovs), names.IntegrationBridge)
 	t.Cleanup(z.ports.Close)
 	networks := server.NewWorld(server.WorldConfig{
-		Store: z.World, Allocator: &holder{}, Feature: pods.Name, Programmer: z.Engine,
+		Store: z.World, Allocator: &holder{}, Needs: portOnly, Programmer: z.Engine,
 		HasPort: func(p world.PodKey) bool {
 			_, ok := ovn.Find[nb.LogicalSwitchPort](z.NB, names.Pod(p.Namespace, p.Name))
 			return ok

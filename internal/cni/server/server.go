@@ -31,9 +31,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ovnkctl/ovnkctl/internal/cni/history"
 	"github.com/ovnkctl/ovnkctl/internal/cni/keylock"
 	"github.com/ovnkctl/ovnkctl/internal/cni/port"
 	"github.com/ovnkctl/ovnkctl/internal/cni/wire"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/repair"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 )
 
@@ -51,6 +53,10 @@ type Config struct {
 	// Policed tells whether packets from the pod behind an interface of the node pass a
 	// policer; nil if that cannot be known.
 	Policed func(hostName string) (bool, error)
+	// Repair looks again at what somebody has seen to be wrong; nil refuses.
+	Repair func(context.Context, repair.Request) repair.Answer
+	// History remembers ADDs, for who asks later; nil remembers none.
+	History *history.Log
 	Logger  *slog.Logger
 	Metrics *Metrics
 }
@@ -142,16 +148,18 @@ func listen(path string) (*net.UnixListener, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("CNI server: %w", err)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// Under its name it is only for root from the first moment.
+	made := path + ".new"
+	if err := os.Remove(made); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("CNI server: %w", err)
 	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("CNI server: %w", err)
 	}
 	// A successor may have made its own socket by the time this one is closed.
 	listener.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
 		_ = listener.Close()
 		return nil, fmt.Errorf("CNI server: %w", err)
 	}
@@ -216,19 +224,29 @@ func checkPeer(conn *net.UnixConn) error {
 
 // handle answers one request. It never panics.
 func (s *Server) handle(ctx context.Context, request wire.Request) (response wire.Response) {
-	start := time.Now()
-	c, failure := parse(request)
-	command := "invalid"
-	if failure == nil {
-		command = c.command
-	}
+	start, command, counted := time.Now(), request.Command, false
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("CNI request failed", "command", command, "panic", p, "stack", string(debug.Stack()))
 			response = wire.Response{Error: wire.Errorf(wire.CodeStageFailed, "%s: the node's CNI server has a defect: %v", command, p)}
 		}
-		s.cfg.Metrics.request(command, response.Error == nil, time.Since(start))
+		if counted {
+			s.cfg.Metrics.request(command, response.Error == nil, time.Since(start))
+		}
 	}()
+	switch request.Command { // no calls of a container runtime
+	case wire.History:
+		response.Result, response.Error = s.remembered()
+		return response
+	case wire.Repair:
+		response.Result, response.Error = s.repair(ctx, request.Config)
+		return response
+	}
+	command, counted = "invalid", true // until it is understood
+	c, failure := parse(request)
+	if failure == nil {
+		command = c.command
+	}
 	if failure != nil {
 		s.log.Warn("CNI request refused", "command", request.Command, "sandbox", request.ContainerID, "error", failure)
 		return wire.Response{Error: failure}
@@ -260,4 +278,21 @@ func (s *Server) status() *wire.Error {
 		return wire.Errorf(wire.CodeNotAvailable, "not ready: %v", err)
 	}
 	return nil
+}
+
+// repair has the node's program look again.
+func (s *Server) repair(ctx context.Context, text []byte) (json.RawMessage, *wire.Error) {
+	var r repair.Request
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, wire.Errorf(wire.CodeDecoding, "what to repair: %v", err)
+	}
+	if s.cfg.Repair == nil {
+		return nil, wire.Errorf(wire.CodeNotAvailable, "this program repairs nothing")
+	}
+	s.log.Info("asked to look again", "keys", len(r.Keys), "host", r.Host)
+	data, err := json.Marshal(s.cfg.Repair(ctx, r))
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeIO, "encode what was repaired: %v", err)
+	}
+	return data, nil
 }

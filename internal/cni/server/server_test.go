@@ -376,6 +376,7 @@ func TestPodsThatGetNoPort(t *testing.T) {
 		n.store.SetPod(p)
 		n.refused(request(wire.Add, "sandbox", "web-0", "uid-1"), 100, "at stage address", name)
 	}
+	n.addPod("web-0", "uid-1", 5)
 	n.store.DeletePod(world.PodKey{Namespace: "default", Name: "web-0"})
 	n.refused(request(wire.Add, "sandbox", "web-0", "uid-1"), 100, "the pod with UID uid-1 was deleted, or deleted and created again, before its sandbox was started")
 	n.empty()

@@ -3,12 +3,16 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ovnkctl/ovnkctl/internal/cni/history"
 )
 
 // stage is one step of an ADD.
@@ -50,18 +54,19 @@ func (e *stageError) Unwrap() error { return e.err }
 // errTimeout is the cause of a context whose stage took too long.
 var errTimeout = errors.New("timed out")
 
-// stages records how long the stages of one ADD took.
+// stages records when the stages of one ADD began and how long they took.
 type stages struct {
 	metrics *Metrics
 	start   time.Time
 
-	mu    sync.Mutex
-	order []stage
-	took  map[stage]time.Duration
+	mu   sync.Mutex
+	list []history.Stage // in the order of their beginning
+	// uid is the pod's as the API has it, once it is known.
+	uid string
 }
 
 func newStages(m *Metrics) *stages {
-	return &stages{metrics: m, start: time.Now(), took: map[stage]time.Duration{}}
+	return &stages{metrics: m, start: time.Now(), list: make([]history.Stage, 0, len(limits))}
 }
 
 // run does one stage within its limit. An error carries the stage's name, and the limit
@@ -71,37 +76,73 @@ func (s *stages) run(ctx context.Context, name stage, f func(context.Context) er
 	limited, cancel := context.WithTimeoutCause(ctx, limit, errTimeout)
 	defer cancel()
 	start := time.Now()
+	at := s.begin(name, start)
 	err := f(limited)
-	s.record(name, time.Since(start))
+	d := time.Since(start)
+	s.metrics.stage(name, d)
+	givenUp := false
 	switch {
 	case err == nil:
-		return nil
 	case errors.Is(context.Cause(limited), errTimeout):
-		return &stageError{name, fmt.Errorf("not done within %s: %w", limit, err)}
+		err = fmt.Errorf("not done within %s: %w", limit, err)
 	case ctx.Err() != nil:
 		// The ADD was given up: that, and not how far this stage was, is the reason.
-		return &stageError{name, context.Cause(ctx)}
+		givenUp, err = true, context.Cause(ctx)
 	}
-	return &stageError{name, err}
+	s.end(at, d, err, givenUp)
+	if err != nil {
+		return &stageError{name, err}
+	}
+	return nil
 }
 
-func (s *stages) record(name stage, d time.Duration) {
-	s.metrics.stage(name, d)
+// begin notes a stage and returns where.
+func (s *stages) begin(name stage, start time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, again := s.took[name]; !again {
-		s.order = append(s.order, name)
-	}
-	s.took[name] += d
+	s.list = append(s.list, history.Stage{Name: string(name), At: start.Sub(s.start).Microseconds(), Running: true})
+	return len(s.list) - 1
 }
 
-// String is "veth 3ms, port 5ms, flows 30s (total 30.1s)".
+func (s *stages) end(at int, d time.Duration, err error, givenUp bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := &s.list[at]
+	e.Running, e.Took, e.GivenUp = false, d.Microseconds(), givenUp
+	if other := (*stageError)(nil); err == nil || givenUp && errors.As(err, &other) {
+		return // the error of another stage is not told once more
+	}
+	e.Error = history.Cut(oneLine(err))
+}
+
+// identify notes which pod it is.
+func (s *stages) identify(uid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uid = uid
+}
+
+// record is how far the ADD is.
+func (s *stages) record(c *call) history.Add {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return history.Add{
+		Namespace: c.pod.Namespace, Name: c.pod.Name, UID: s.uid, Sandbox: c.sandbox,
+		Began: s.start, Stages: slices.Clone(s.list),
+	}
+}
+
+// String is "veth 3ms, port 5ms, flows 30s (total 30.1s)", in the order of their ends.
 func (s *stages) String() string {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	parts := make([]string, 0, len(s.order))
-	for _, name := range s.order {
-		parts = append(parts, fmt.Sprintf("%s %s", name, s.took[name].Round(100*time.Microsecond)))
+	list := slices.Clone(s.list)
+	s.mu.Unlock()
+	slices.SortStableFunc(list, func(a, b history.Stage) int { return cmp.Compare(a.At+a.Took, b.At+b.Took) })
+	parts := make([]string, 0, len(list))
+	for _, e := range list {
+		if !e.Running {
+			parts = append(parts, fmt.Sprintf("%s %s", e.Name, (time.Duration(e.Took)*time.Microsecond).Round(100*time.Microsecond)))
+		}
 	}
 	return fmt.Sprintf("%s (total %s)", strings.Join(parts, ", "), time.Since(s.start).Round(100*time.Microsecond))
 }

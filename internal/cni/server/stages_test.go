@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ovnkctl/ovnkctl/internal/cni/history"
 	"github.com/ovnkctl/ovnkctl/internal/cni/plumb"
 	"github.com/ovnkctl/ovnkctl/internal/cni/wire"
 )
@@ -72,7 +73,7 @@ func TestStageErrors(t *testing.T) {
 		}
 		given, cancel := context.WithCancelCause(t.Context())
 		cancel(errClientGone)
-		err := s.run(given, stageFlows, func(ctx context.Context) error { <-ctx.Done(); return errors.New("port not bound") })
+		err := s.run(given, stageNB, func(ctx context.Context) error { <-ctx.Done(); return errors.New("port not bound") })
 		if !errors.Is(err, errClientGone) || strings.Contains(err.Error(), "port not bound") {
 			t.Errorf("given up: %v", err)
 		}
@@ -83,7 +84,7 @@ func TestStageErrors(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "at stage flows: not done within 1m0s: port not bound: check ovn-controller") {
 			t.Errorf("too late: %v", err)
 		}
-		if got := s.String(); got != "veth 0s, flows 1m0s (total 1m0s)" {
+		if got := s.String(); got != "veth 0s, nb 0s, flows 1m0s (total 1m0s)" {
 			t.Errorf("stages: %s", got)
 		}
 	})
@@ -124,6 +125,29 @@ func TestMetrics(t *testing.T) {
 	}
 	if _, err := NewMetrics(registry); err == nil {
 		t.Error("registered twice")
+	}
+}
+
+// broken panics when it is asked whether the pod is still there.
+type broken struct{ absent }
+
+func (broken) Attachment(context.Context, Pod) (Attachment, error) {
+	return Attachment{UID: "uid"}, nil
+}
+func (broken) OnGone(Pod, func(error)) func() { panic("oh") }
+
+// An ADD that ended by a defect is remembered as failed.
+func TestPanicIsRemembered(t *testing.T) {
+	t.Parallel()
+	l := history.New(nil)
+	s := New(Config{Networks: broken{}, Links: noLinks{}, History: l})
+	r := s.handle(t.Context(), wire.Request{
+		Command: wire.Add, ContainerID: "sandbox", Netns: "/run/netns/x", IfName: "eth0",
+		Args: "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0", Config: []byte(`{"cniVersion":"1.0.0"}`),
+	})
+	adds := l.Document().Adds
+	if r.Error == nil || len(adds) != 1 || !adds[0].Failed || !strings.Contains(adds[0].Error, "defect") || adds[0].UID != "uid" {
+		t.Errorf("%v, %+v", r.Error, adds)
 	}
 }
 

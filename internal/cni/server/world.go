@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/ovnkctl/ovnkctl/internal/cni/history"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 )
@@ -30,12 +31,23 @@ type Allocator interface {
 type WorldConfig struct {
 	Store     *world.Store
 	Allocator Allocator
-	// Feature is the feature that makes the ports of pods.
-	Feature    string
+	// Needs is what must be programmed before a pod may start: its port, and what protects it.
+	Needs      func(pod world.PodKey) []Need
 	Programmer Programmer
 	// HasPort tells whether the Northbound database has the pod's port: the feature may
 	// have had a reason not to make it. nil believes the feature.
 	HasPort func(pod world.PodKey) bool
+	// Namespaces says that the source knows namespaces: a pod waits for its own, by whose
+	// labels policies select it.
+	Namespaces bool
+	// History hears of pods and of their addresses; nil for nobody.
+	History *history.Log
+}
+
+// Need is a key of a feature.
+type Need struct {
+	Feature string
+	Key     feature.Key
 }
 
 // World is Networks over the world, the allocator and the engine.
@@ -72,20 +84,48 @@ func NewWorld(c WorldConfig) *World {
 func (w *World) changed(v world.View, c world.Change) {
 	switch {
 	case c.Ref.Kind == world.KindPod:
-		if c.OldPod != nil && (c.NewPod == nil || c.NewPod.UID != c.OldPod.UID) {
-			w.bury(c.OldPod.UID)
+		// Nobody here asks for pods of other nodes.
+		if o := c.OldPod; o != nil && o.Node == v.LocalNode() && (c.NewPod == nil || c.NewPod.UID != o.UID) {
+			w.bury(o.UID)
 		}
+		w.remember(v, c)
 		w.tell(world.PodKey{Namespace: c.Ref.Namespace, Name: c.Ref.Name}, c.NewPod, true)
 	case c.Ref.Kind == world.KindNode && c.Ref.Name == v.LocalNode():
-		w.mu.Lock()
-		keys := make([]world.PodKey, 0, len(w.watches))
-		for k := range w.watches {
+		w.pokeAll(func(world.PodKey) bool { return true })
+	case c.Ref.Kind == world.KindNamespace && c.OldNamespace == nil:
+		w.pokeAll(func(k world.PodKey) bool { return k.Namespace == c.Ref.Name })
+	}
+}
+
+// remember notes when the node's own pods came and had addresses. Those that were there at
+// the start have come at some time before.
+func (w *World) remember(v world.View, c world.Change) {
+	p := c.NewPod
+	if c.Initial || p == nil || p.Node != v.LocalNode() || !p.Networked() {
+		return
+	}
+	if old := c.OldPod; old == nil || old.UID != p.UID || old.Node != p.Node {
+		w.c.History.Heard(p.Namespace, p.Name, p.UID)
+	}
+	if n, ok := v.Network(world.DefaultNetwork); ok {
+		if _, has := p.Networks[n.Name]; has {
+			w.c.History.HasAddress(p.UID)
+		}
+	}
+}
+
+// pokeAll has those look again who wait for some of the pods.
+func (w *World) pokeAll(which func(world.PodKey) bool) {
+	w.mu.Lock()
+	keys := make([]world.PodKey, 0, len(w.watches))
+	for k := range w.watches {
+		if which(k) {
 			keys = append(keys, k)
 		}
-		w.mu.Unlock()
-		for _, k := range keys {
-			w.Poke(k)
-		}
+	}
+	w.mu.Unlock()
+	for _, k := range keys {
+		w.Poke(k)
 	}
 }
 
@@ -174,9 +214,13 @@ func (p Pod) key() world.PodKey { return world.PodKey{Namespace: p.Namespace, Na
 func (w *World) attachment(pod Pod) (att Attachment, done bool, err error) {
 	var p *world.Pod
 	var network, local string
+	located := true
 	w.c.Store.Read(func(v world.View) {
 		p, _ = v.Pod(pod.key())
 		local = v.LocalNode()
+		if w.c.Namespaces {
+			_, located = v.Namespace(pod.Namespace)
+		}
 		if n, ok := v.Network(world.DefaultNetwork); ok {
 			network = n.Name
 		}
@@ -195,6 +239,9 @@ func (w *World) attachment(pod Pod) (att Attachment, done bool, err error) {
 	case p.Node != local:
 		return att, true, fmt.Errorf("the pod belongs to node %q, not to this node, %q", p.Node, local)
 	}
+	if !located {
+		return att, false, fmt.Errorf("this node has not heard of the namespace %s from the API server, which says what policies the pod is under", pod.Namespace)
+	}
 	held, why := w.c.Allocator.Holds(pod.key(), p.UID)
 	n, ok := p.Networks[network]
 	if !held || !ok {
@@ -208,10 +255,11 @@ func (w *World) attachment(pod Pod) (att Attachment, done bool, err error) {
 
 // Programmed implements Networks.
 func (w *World) Programmed(ctx context.Context, pod Pod) error {
-	key := feature.Key{Namespace: pod.Namespace, Name: pod.Name}
 	return w.await(ctx, pod.key(), func() (bool, error) {
-		if err := w.c.Programmer.Wait(ctx, w.c.Feature, key); err != nil {
-			return true, err
+		for _, n := range w.c.Needs(pod.key()) {
+			if err := w.c.Programmer.Wait(ctx, n.Feature, n.Key); err != nil {
+				return true, err
+			}
 		}
 		if w.c.HasPort == nil || w.c.HasPort(pod.key()) {
 			return true, nil

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/ovnkctl/ovnkctl/internal/cni/server"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 )
 
@@ -28,7 +29,7 @@ func newCluster() *cluster {
 		alloc: &holder{refuses: map[world.PodKey]string{}}, nb: &programmer{}, ports: map[world.PodKey]bool{},
 	}
 	c.World = server.NewWorld(server.WorldConfig{
-		Store: c.store, Allocator: c.alloc, Feature: "pods", Programmer: c.nb,
+		Store: c.store, Allocator: c.alloc, Needs: portOnly, Programmer: c.nb,
 		HasPort: func(k world.PodKey) bool { return c.ports[k] },
 	})
 	return c
@@ -250,5 +251,71 @@ func TestExists(t *testing.T) {
 		if exists, known := c.Exists(pod); exists != want || !known {
 			t.Errorf("%v: %t, %t", pod, exists, known)
 		}
+	}
+}
+
+// TestAttachmentWaitsForNamespace: policies select pods by the labels of their namespace, so a
+// pod does not start before it is known.
+func TestAttachmentWaitsForNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.World = server.NewWorld(server.WorldConfig{
+			Store: c.store, Allocator: c.alloc, Needs: portOnly, Programmer: c.nb, Namespaces: true,
+		})
+		c.store.SetPod(podOf("web-0", "uid-1", 5))
+		state, giveUp := ask(func(ctx context.Context) error {
+			_, err := c.Attachment(ctx, web)
+			return err
+		})
+		defer giveUp()
+		if returned, err := state(); returned {
+			t.Fatalf("returned without the namespace: %v", err)
+		}
+		c.store.SetNamespace(&world.Namespace{Name: "other"})
+		if returned, err := state(); returned {
+			t.Fatalf("returned with another namespace: %v", err)
+		}
+		c.store.SetNamespace(&world.Namespace{Name: "default"})
+		if returned, err := state(); !returned || err != nil {
+			t.Errorf("with the namespace: returned %t, %v", returned, err)
+		}
+	})
+}
+
+// TestProgrammedWaitsForAllNeeds: a pod waits for what protects it, too.
+func TestProgrammedWaitsForAllNeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		gate := gates{"port": make(chan struct{}), "policy": make(chan struct{})}
+		c.World = server.NewWorld(server.WorldConfig{
+			Store: c.store, Allocator: c.alloc, Programmer: gate,
+			Needs: func(k world.PodKey) []server.Need {
+				key := feature.Key{Namespace: k.Namespace, Name: k.Name}
+				return []server.Need{{Feature: "policy", Key: key}, {Feature: "port", Key: key}}
+			},
+		})
+		state, giveUp := ask(func(ctx context.Context) error { return c.Programmed(ctx, web) })
+		defer giveUp()
+		for _, open := range []string{"port", "policy"} {
+			if returned, err := state(); returned {
+				t.Fatalf("returned before %s: %v", open, err)
+			}
+			close(gate[open])
+		}
+		if returned, err := state(); !returned || err != nil {
+			t.Errorf("returned %t, %v", returned, err)
+		}
+	})
+}
+
+// gates is a Programmer whose features are done when their channel is closed.
+type gates map[string]chan struct{}
+
+func (g gates) Wait(ctx context.Context, name string, _ feature.Key) error {
+	select {
+	case <-g[name]:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

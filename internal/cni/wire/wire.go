@@ -36,6 +36,14 @@ const (
 	Version = "VERSION"
 )
 
+// History is no CNI command: it asks what the node remembers of its pods and their ADDs, a
+// history.Document. The tools ask it.
+const History = "ovnkctl/HISTORY"
+
+// Repair is no CNI command either: it asks the node's program to look again at what is in the
+// request's Config, a repair.Request, and is answered with a repair.Answer.
+const Repair = "ovnkctl/REPAIR"
+
 // Error codes of the CNI specification that we use, and one of our own (from 100 on).
 const (
 	CodeIncompatibleVersion = 1
