@@ -70,7 +70,7 @@ func TestValuesNameTheConfiguration(t *testing.T) {
 	t.Parallel()
 	_, values := readValues(t)
 	// The paths are mounts of the pods, and a pod has its ServiceAccount.
-	fixed := []string{"kubernetes.kubeconfig", "cni.socket", "ovn.nb", "ovn.sb", "ovn.ovs", "ovn.runDir",
+	fixed := []string{"kubernetes.kubeconfig", "kubernetes.stateDir", "cni.socket", "ovn.nb", "ovn.sb", "ovn.ovs", "ovn.runDir",
 		"ovn.nbDatabase", "ovn.sbDatabase", "ovn.ovsDatabase"}
 	known := map[string]bool{}
 	sections := map[string]bool{}
@@ -257,7 +257,11 @@ var constraints = map[string]object{
 	"gateway.bridge":              match(device),
 	"gateway.nextHops":            match(maybeAddress),
 	"gateway.vlan":                between(0, 4094),
+	"policy.aclLoggingRateLimit":  between(1, config.MaxLoggingRate),
+	"policy.dnsService":           match(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?$`),
+	"policy.dnsProxyPort":         between(1, 65535),
 	"kubernetes.apiServer":        match(`^(https?://[^ /]+)?$`),
+	"kubernetes.bootstrapServers": match(`^(https://[^ ,/]+(,https://[^ ,/]+)*)?$`),
 	"cni.confDir":                 match(absolute),
 	"cni.binDir":                  match(absolute),
 	"cni.cniVersion":              oneOf("0.4.0", "1.0.0", "1.1.0"),

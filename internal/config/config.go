@@ -8,6 +8,12 @@
 // the help text and the reference page take it.
 package config
 
+import (
+	"fmt"
+	"net"
+	"net/url"
+)
+
 // Config is the whole configuration of `ovnkctl controller` and `ovnkctl node`.
 type Config struct {
 	APIVersion string `json:"apiVersion"` // ovnkctl.io/v1alpha1
@@ -15,6 +21,7 @@ type Config struct {
 
 	Network    Network    `json:"network"`
 	Gateway    Gateway    `json:"gateway"`
+	Policy     Policy     `json:"policy"`
 	Datapath   Datapath   `json:"datapath"` // system (kernel) or netdev (userspace)
 	Kubernetes Kubernetes `json:"kubernetes"`
 	CNI        CNI        `json:"cni"`
@@ -46,6 +53,9 @@ type Network struct {
 	MTU       int    `json:"mtu"`
 	EncapPort int    `json:"encapPort"`
 	EncapIP   string `json:"encapIP,omitempty"` // empty: the node's primary address
+	// EnableMulticast lets namespaces allow it (k8s.ovn.org/multicast-enabled) and denies it
+	// to all others.
+	EnableMulticast bool `json:"enableMulticast,omitempty"`
 }
 
 // Gateway is how nodes reach the outside.
@@ -60,10 +70,48 @@ type Gateway struct {
 	DisableMTUCheck bool `json:"disableMTUCheck,omitempty"`
 }
 
+// Policy is what is left open by policies' own APIs. The names are OVN-Kubernetes'.
+type Policy struct {
+	// AllowICMPNetworkPolicy lets pods that a NetworkPolicy isolates have ICMP.
+	AllowICMPNetworkPolicy bool `json:"allowICMPNetworkPolicy,omitempty"`
+	// ACLLoggingRateLimit is in packets per second and ACL.
+	ACLLoggingRateLimit int `json:"aclLoggingRateLimit"`
+	// DNSService is the cluster's DNS service, "namespace/name": what pods learn from it
+	// policies with domain names learn, too.
+	DNSService string `json:"dnsService"`
+	// DNSProxyPort is where nodes listen for these queries.
+	DNSProxyPort int `json:"dnsProxyPort"`
+}
+
 // Kubernetes is how to reach the API server; empty fields are the pod's own ServiceAccount.
 type Kubernetes struct {
-	APIServer  string `json:"apiServer,omitempty"` // https://host:port, needed until Services work
-	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// APIServer is the one address to use, https://host:port; empty for whichever answers
+	// of the Service, its endpoints and BootstrapServers.
+	APIServer string `json:"apiServer,omitempty"`
+	// BootstrapServers work before Services do: "https://192.0.2.1:6443,https://192.0.2.2:6443".
+	BootstrapServers string `json:"bootstrapServers,omitempty"`
+	Kubeconfig       string `json:"kubeconfig,omitempty"`
+	StateDir         string `json:"stateDir"` // /var/lib/ovnkctl on the host: outlives a reboot
+	// EmptyLoadBalancerEvents reports connections to Services that sleep, for controllers
+	// that start pods on demand.
+	EmptyLoadBalancerEvents bool `json:"emptyLoadBalancerEvents,omitempty"`
+}
+
+// Servers are the bootstrap addresses as host:port.
+func (k Kubernetes) Servers() ([]string, error) {
+	var out []string
+	for _, entry := range split(k.BootstrapServers) {
+		u, err := url.Parse(entry)
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" {
+			return nil, fmt.Errorf("%q is not https://HOST:PORT", entry)
+		}
+		port := u.Port()
+		if port == "" {
+			port = "443"
+		}
+		out = append(out, net.JoinHostPort(u.Hostname(), port))
+	}
+	return out, nil
 }
 
 // CNI is where the container runtime looks.

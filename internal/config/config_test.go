@@ -49,6 +49,10 @@ func TestDefaultNetwork(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+	c.Kubernetes.EmptyLoadBalancerEvents = true
+	if got, _ := c.DefaultNetwork(); !got.EmptyLoadBalancerEvents {
+		t.Error("events of empty load balancers are wanted, and not for the network")
+	}
 	c.Datapath = DatapathNetdev
 	if got, _ := c.DefaultNetwork(); got.GatewayMTUCheck {
 		t.Error("the netdev datapath measures super-packets: the MTU check must be off")
@@ -104,6 +108,9 @@ func TestValidateNamesEachProblem(t *testing.T) {
 		}, []string{"network.mtu: IPv6 needs at least 1280"}},
 		{"encapsulation", func(c *Config) { c.Network.EncapPort, c.Network.EncapIP = 70000, "eth0" },
 			[]string{"network.encapPort: not a UDP port", "network.encapIP: not an address"}},
+		{"DNS", func(c *Config) { c.Policy.DNSService, c.Policy.DNSProxyPort = "kube-dns", 0 },
+			[]string{"policy.dnsService: not NAMESPACE/NAME", "policy.dnsProxyPort: not a port"}},
+		{"DNS service of an odd name", func(c *Config) { c.Policy.DNSService = "kube-system/kube_dns" }, []string{"policy.dnsService: not NAMESPACE/NAME"}},
 		{"gateway", func(c *Config) {
 			c.Gateway = Gateway{Mode: "both", Bridge: "a-very-long-bridge", Interface: "eth 0", NextHops: "192.0.2.1,192.0.2.2,x,10.128.0.1", VLAN: 5000}
 		}, []string{

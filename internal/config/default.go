@@ -18,6 +18,10 @@ const (
 	MaxMTU = 65535
 )
 
+// MaxLoggingRate bounds policy.aclLoggingRateLimit: ovn-controller logs in its main loop,
+// which flows wait for.
+const MaxLoggingRate = 100_000
+
 // Default is the configuration of a cluster that sets nothing; the subnets are those
 // OVN-Kubernetes has by default, so that a cluster can migrate.
 func Default() *Config {
@@ -34,6 +38,7 @@ func Default() *Config {
 			EncapPort:      GenevePort,
 		},
 		Gateway:  Gateway{Mode: "shared", Bridge: "br-ex"},
+		Policy:   Policy{ACLLoggingRateLimit: 20, DNSService: "kube-system/kube-dns", DNSProxyPort: 9412}, // as OVN-Kubernetes has them
 		Datapath: DatapathSystem,
 		CNI: CNI{
 			ConfDir:    "/etc/cni/net.d",
@@ -50,6 +55,8 @@ func Default() *Config {
 			SBDatabase:  "/etc/ovn/ovnsb_db.db",
 			OVSDatabase: "/etc/openvswitch/conf.db",
 		},
+		Kubernetes: Kubernetes{StateDir: "/var/lib/ovnkctl"},
+
 		Serving: Serving{ControllerMetrics: ":9411", NodeMetrics: ":9410"},
 		Log:     Log{Level: "info", Format: "json"},
 		// OVN-Kubernetes' durations: they survive an API server that is away for a minute.

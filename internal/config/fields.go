@@ -69,6 +69,7 @@ var help = map[string]string{
 	"network.mtu":               "MTU of pods in `bytes`; 0 takes that of the gateway NIC less the encapsulation",
 	"network.encapPort":         "UDP `port` of GENEVE",
 	"network.encapIP":           "`address` of the tunnels; empty for the node's primary address",
+	"network.enableMulticast":   "let pods of namespaces with the annotation k8s.ovn.org/multicast-enabled=\"true\" send to each other by multicast, on all nodes, and nobody else; without it multicast is left alone and does not leave the node",
 
 	"gateway.mode":            "how pods reach the outside: `shared` (OVN and the external bridge) or local (through the host's routing)",
 	"gateway.interface":       "`NIC` of the external bridge; empty for that of the default route",
@@ -77,10 +78,18 @@ var help = map[string]string{
 	"gateway.vlan":            "VLAN `id` of the external network; 0 for none",
 	"gateway.disableMTUCheck": "do not let routers answer packets larger than the MTU with an ICMP error; always so on the netdev datapath",
 
+	"policy.allowICMPNetworkPolicy": "let pods that a NetworkPolicy isolates send and get ICMP all the same",
+	"policy.aclLoggingRateLimit":    "`packets` per second that each rule of a policy logs at most, where a namespace or policy asks for it (annotation k8s.ovn.org/acl-logging)",
+	"policy.dnsService":             "the cluster's DNS service, `namespace/name`; from its answers to pods the node learns the addresses of domain names in policies",
+	"policy.dnsProxyPort":           "`port` of the management port's addresses where the node gets these queries; nobody else gets an answer there",
+
 	"datapath": "datapath of all bridges: `system` (kernel) or netdev (userspace)",
 
-	"kubernetes.apiServer":  "`URL` of the API server that works before Services do; empty for the pod's environment",
-	"kubernetes.kubeconfig": "kubeconfig `file`; empty for the pod's ServiceAccount",
+	"kubernetes.apiServer":               "`URL` of the API server, the only one to use; empty for whichever answers of its Service, the Service's endpoints and the bootstrap servers",
+	"kubernetes.bootstrapServers":        "`URL`s of API servers, or of their load balancer, that work before Services do, comma-separated",
+	"kubernetes.kubeconfig":              "kubeconfig `file`; empty for the pod's ServiceAccount",
+	"kubernetes.stateDir":                "`directory` of the host where the node remembers the API servers over a reboot; empty for not at all",
+	"kubernetes.emptyLoadBalancerEvents": "report connections to Services that sleep (annotation k8s.ovn.org/idled-at or alike) as events (NeedPods), for controllers that start pods on demand",
 
 	"cni.confDir":    "`directory` where the container runtime looks for network configurations",
 	"cni.binDir":     "`directory` where the container runtime looks for plugins",

@@ -16,6 +16,17 @@ import (
 // Load reads a file over the defaults and checks the whole. An empty path is no file.
 func Load(path string) (*Config, error) { return (&Flags{Path: path}).Load() }
 
+// Parse decodes a document over the defaults and checks the whole. With an error it returns
+// what could be read nevertheless, nil if it is nothing: a tool may be older than the
+// configuration that it looks at.
+func Parse(source string, data []byte) (*Config, error) {
+	c, err := parse(source, data)
+	if err != nil {
+		return c, err
+	}
+	return c, invalid(source, c.problems())
+}
+
 // read is the file over the defaults, unchecked but for its keys and types.
 func read(path string) (*Config, error) {
 	data, err := os.ReadFile(path)

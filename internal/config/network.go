@@ -51,6 +51,10 @@ func (p *plan) network(c *Config) world.Network {
 		GatewayMode:     world.GatewayMode(c.Gateway.Mode),
 		GatewayMTUCheck: !c.Gateway.DisableMTUCheck && c.Datapath != DatapathNetdev,
 		EncapPort:       n.EncapPort,
+		Multicast:       n.EnableMulticast,
+
+		UserspaceDatapath:       c.Datapath == DatapathNetdev,
+		EmptyLoadBalancerEvents: c.Kubernetes.EmptyLoadBalancerEvents,
 	}
 }
 

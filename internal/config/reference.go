@@ -12,6 +12,7 @@ import (
 var sections = []struct{ path, about string }{
 	{"network", "The cluster's plan of addresses. Lists are comma-separated. No two of these blocks may overlap, and every family of `clusterSubnets` needs a block in each of the others."},
 	{"gateway", "How nodes reach the outside."},
+	{"policy", "What the APIs of policies leave open."},
 	{"datapath", "How Open vSwitch switches packets. `netdev` needs no kernel module but is slower, and hosts need guards against the kernel's own stack, which the node agent sets."},
 	{"kubernetes", "How to reach the API server."},
 	{"cni", "Where the container runtime looks."},

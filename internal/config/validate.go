@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/ovnkctl/ovnkctl/internal/world"
 )
 
@@ -151,6 +153,15 @@ func (p *plan) packets(c *Config, n *world.Network) {
 		}
 	}
 	p.oneOf("datapath", string(c.Datapath), string(DatapathSystem), string(DatapathNetdev))
+	if ns, name, ok := strings.Cut(c.Policy.DNSService, "/"); !ok || len(validation.IsDNS1123Label(ns))+len(validation.IsDNS1123Label(name)) > 0 {
+		p.add("policy.dnsService", c.Policy.DNSService, "is not NAMESPACE/NAME of a Service", "use kube-system/kube-dns, or see `kubectl get service -A`")
+	}
+	if r := c.Policy.DNSProxyPort; r < 1 || r > 65535 {
+		p.add("policy.dnsProxyPort", strconv.Itoa(r), "is not a port", "use 9412, or another that nothing on the nodes listens on")
+	}
+	if r := c.Policy.ACLLoggingRateLimit; r < 1 || r > MaxLoggingRate {
+		p.add("policy.aclLoggingRateLimit", strconv.Itoa(r), fmt.Sprintf("is not from 1 to %d packets per second", MaxLoggingRate), "use 20, or leave the annotation out where nothing is to be logged")
+	}
 }
 
 func (p *plan) gateway(c *Config, n *world.Network) {
@@ -204,6 +215,12 @@ func (p *plan) places(c *Config) {
 		if u, err := url.Parse(s); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
 			p.add("kubernetes.apiServer", s, "is not the URL of an API server", "write https://HOST:PORT")
 		}
+	}
+	if _, err := c.Kubernetes.Servers(); err != nil {
+		p.add("kubernetes.bootstrapServers", c.Kubernetes.BootstrapServers, "does not name API servers: "+err.Error(), "write https://HOST:PORT, with commas between them")
+	}
+	if d := c.Kubernetes.StateDir; d != "" && !filepath.IsAbs(d) {
+		p.add("kubernetes.stateDir", d, "is not an absolute path", "write it from the root, /…")
 	}
 	if k := c.Kubernetes.Kubeconfig; k != "" && !filepath.IsAbs(k) {
 		p.add("kubernetes.kubeconfig", k, "is not an absolute path", "write it from the root, /…")

@@ -63,8 +63,10 @@ func loadChart(version string) (*chart.Chart, error) {
 type rendered struct {
 	// objects in the order in which they are applied, as the chart has them.
 	objects []*unstructured.Unstructured
-	// manifest is all of them as Helm keeps it: a stream that kubectl apply takes.
+	// manifest is all of them as Helm keeps it: a stream that kubectl apply takes. Its parts
+	// are those of the objects.
 	manifest string
+	parts    []string
 	notes    string
 	config   *config.Config
 	// values are those given over those of the chart.
@@ -104,8 +106,9 @@ func render(c *chart.Chart, given values, namespace string) (*rendered, error) {
 			return nil, fmt.Errorf("chart: %s: %w", m.Name, err)
 		}
 		r.objects = append(r.objects, o)
-		r.manifest += "---\n# Source: " + m.Name + "\n" + strings.TrimSpace(m.Content) + "\n"
+		r.parts = append(r.parts, "---\n# Source: "+m.Name+"\n"+strings.TrimSpace(m.Content)+"\n")
 	}
+	r.manifest = strings.Join(r.parts, "")
 	r.config, err = r.readConfig()
 	return r, err
 }

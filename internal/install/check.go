@@ -180,29 +180,6 @@ func checkNamespace(ctx context.Context, s *subject) ([]Finding, error) {
 	return nil, nil
 }
 
-func checkAPIServer(_ context.Context, s *subject) ([]Finding, error) {
-	var findings []Finding
-	at := s.config.Kubernetes.APIServer
-	if at == "" {
-		return []Finding{fail("name it: --set kubernetes.apiServer=https://HOST:PORT",
-			"no address of the API server that works without Services was found")}, nil
-	}
-	own := 0
-	for _, f := range s.facts.servers {
-		if strings.HasPrefix(f.source, "EndpointSlice") {
-			own++
-		}
-	}
-	chosen := slices.ContainsFunc(s.detected, func(d Detection) bool {
-		return d.Path == "kubernetes.apiServer" && strings.HasPrefix(d.Source, "EndpointSlice")
-	})
-	if chosen && own > 1 {
-		findings = append(findings, warn("if there is a load balancer for them: --set kubernetes.apiServer=https://HOST:PORT",
-			"there are %d API servers and all nodes will use %s", own, at))
-	}
-	return findings, nil
-}
-
 func checkServiceSubnets(_ context.Context, s *subject) ([]Finding, error) {
 	want := s.facts.services.value
 	if want == "" {

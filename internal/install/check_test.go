@@ -31,6 +31,12 @@ func daemonSet(namespace, name string, annotations ...string) *appsv1.DaemonSet 
 	return ds
 }
 
+func proxy(nodes map[string]string) *appsv1.DaemonSet {
+	ds := daemonSet("kube-system", "kube-proxy")
+	ds.Spec.Template.Spec.NodeSelector = nodes
+	return ds
+}
+
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	good := []runtime.Object{node("n1", "192.0.2.11"), apiServers("192.0.2.1"), serviceCIDR("10.96.0.0/16")}
@@ -45,13 +51,17 @@ func TestChecks(t *testing.T) {
 		{name: "an old one", objects: good, spoil: func(s *subject) { s.facts.version = version.MustParseGeneric("v1.29.9") },
 			want: []string{"failure version: Kubernetes 1.29.9 is older than 1.30.0"}},
 		{name: "nothing known", objects: nil, want: []string{
-			"failure api-server: no address of the API server",
+			"failure api-server: no address of the API server was found that nodes can reach",
 			"warning service-subnets: the service subnets of the cluster are unknown",
 			"warning node-addresses: the cluster has no Linux node yet",
 		}},
-		{name: "API servers without a load balancer", objects: append(good[:1:1], apiServers("192.0.2.1", "192.0.2.2"), good[2]),
-			want: []string{"warning api-server: there are 2 API servers and all nodes will use https://192.0.2.1:6443"}},
-		{name: "a chosen API server", objects: append(good[:1:1], apiServers("192.0.2.1", "192.0.2.2"), good[2]), set: []string{"kubernetes.apiServer=https://lb:1"}},
+		{name: "three API servers", objects: append(good[:1:1], apiServers("192.0.2.1", "192.0.2.2", "192.0.2.3"), good[2])},
+		{name: "a chosen API server", objects: good, set: []string{"kubernetes.apiServer=https://lb:1"}},
+		{name: "the Service as the API server", objects: good, set: []string{"kubernetes.apiServer=https://10.96.0.1:443"},
+			want: []string{"failure api-server: 10.96.0.1 is an address of a Service"}},
+		{name: "API servers that are gone", objects: good, set: []string{`kubernetes.bootstrapServers=https://192.0.2.8:6443\,https://192.0.2.9:6443`},
+			want: []string{"warning api-server: none of the addresses 192.0.2.8, 192.0.2.9 is one of the API servers' (EndpointSlice default/kubernetes)"}},
+		{name: "API servers of which one is gone", objects: good, set: []string{`kubernetes.bootstrapServers=https://192.0.2.1:6443\,https://192.0.2.9:6443`}},
 		{name: "other service subnets", objects: good, set: []string{"network.serviceSubnets=10.97.0.0/16"},
 			want: []string{"failure service-subnets: network.serviceSubnets is 10.97.0.0/16, but Services have 10.96.0.0/16"}},
 		{name: "nodes inside", objects: append(good[1:], node("a", "10.244.3.4"), node("b", "100.64.0.9"), node("c", "100.88.1.1"), node("d", "10.96.0.77")), want: []string{
@@ -68,7 +78,11 @@ func TestChecks(t *testing.T) {
 		{name: "this network elsewhere", objects: append(good, daemonSet("other", "ovnkube-node", "meta.helm.sh/release-name", Release, "meta.helm.sh/release-namespace", "other")), want: []string{
 			"failure other-cni: OVN-Kubernetes is installed: DaemonSet other/ovnkube-node",
 		}},
-		{name: "kube-proxy", objects: append(good, daemonSet("kube-system", "kube-proxy")), want: []string{"warning kube-proxy: kube-proxy is running (DaemonSet kube-system/kube-proxy)"}},
+		{name: "kube-proxy", objects: append(good, proxy(nil)), want: []string{"failure kube-proxy: kube-proxy is installed (DaemonSet kube-system/kube-proxy)"}},
+		{name: "kube-proxy for nodes to come", objects: append(good[1:], proxy(map[string]string{"kubernetes.io/os": "linux"})), want: []string{
+			"failure kube-proxy: kube-proxy is installed", "warning node-addresses: the cluster has no Linux node yet"}},
+		{name: "kube-proxy that was stopped", objects: append(good, proxy(map[string]string{"kubernetes.io/os": "linux", "ovnkctl.io/kube-proxy": "stopped"}))},
+		{name: "kube-proxy on Windows", objects: append(good, proxy(map[string]string{"kubernetes.io/os": "windows"}))},
 		{name: "an ending namespace", objects: append(good, namespaceWith(func(ns *corev1.Namespace) {
 			ns.DeletionTimestamp = &metav1.Time{}
 			ns.Finalizers = []string{"kubernetes"}

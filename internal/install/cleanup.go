@@ -37,7 +37,7 @@ var nodeAnnotations = []string{
 	annotation.GatewayMTUSupport.Key(), annotation.L3Gateway.Key(), annotation.NetworkIDs.Key(),
 	annotation.NodeChassisID.Key(), annotation.NodeEncapIPs.Key(), annotation.NodeHostAddrs.Key(),
 	annotation.NodeID.Key(), annotation.NodeMasquerade.Key(), annotation.NodePrimaryAddrs.Key(),
-	annotation.NodeSubnets.Key(), annotation.NodeTransit.Key(),
+	annotation.NodeSubnets.Key(), annotation.NodeTransit.Key(), annotation.ZoneProblems.Key(),
 }
 
 // agentTemplate is the pod of the agents' DaemonSet among the objects of a release.

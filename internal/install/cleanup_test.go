@@ -41,7 +41,7 @@ func TestCleanupPod(t *testing.T) {
 		}
 	}
 	slices.Sort(mounts)
-	want := []string{"/etc/cni/net.d", "/etc/ovn", "/etc/ovnkctl", "/host/proc/sys/net", "/opt/cni/bin", "/run/netns", "/run/openvswitch", "/run/ovn", "/run/ovn-kubernetes", "/tmp"}
+	want := []string{"/etc/cni/net.d", "/etc/ovn", "/etc/ovnkctl", "/host/proc/sys/net", "/opt/cni/bin", "/run/netns", "/run/openvswitch", "/run/ovn", "/run/ovn-kubernetes", "/tmp", "/var/lib/ovnkctl"}
 	if !slices.Equal(mounts, want) {
 		t.Errorf("mounts %v, want %v", mounts, want)
 	}

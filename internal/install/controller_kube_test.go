@@ -14,12 +14,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/ovnkctl/ovnkctl/internal/annotation"
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/controller"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/kube"
 	"github.com/ovnkctl/ovnkctl/internal/world"
+	"github.com/ovnkctl/ovnkctl/internal/world/live"
 )
 
 // TestControllerWithItsRights runs the controller against a real API server, with the
@@ -39,7 +41,7 @@ func TestControllerWithItsRights(t *testing.T) {
 	c.awaitPolicies(ctx, c.as(c.token(ctx, nodeName, "")))
 	client := c.inPod(c.token(ctx, controllerName, "controller"))
 
-	stop := runController(t, client)
+	stop := runController(t, client, nil)
 	c.awaitNode(ctx, "n1", func(n *corev1.Node) bool { return subnet(n) == "10.244.0.0/24" && subnetsAllocated(n) == "" })
 	c.awaitNode(ctx, "n2", func(n *corev1.Node) bool { return subnet(n) == "10.244.1.0/24" })
 	c.awaitNode(ctx, "n3", func(n *corev1.Node) bool { return subnetsAllocated(n) == "False ClusterSubnetsExhausted" })
@@ -61,7 +63,7 @@ func TestControllerWithItsRights(t *testing.T) {
 	}
 
 	before := c.versions(ctx)
-	runController(t, client)()
+	runController(t, client, nil)()
 	for name, version := range c.versions(ctx) {
 		if before[name] != version {
 			t.Errorf("the restart wrote node %s", name)
@@ -73,30 +75,35 @@ func TestControllerWithItsRights(t *testing.T) {
 // inPod is the client that a program in a pod makes of its mounted token.
 func (c *testCluster) inPod(token string) kubernetes.Interface {
 	c.t.Helper()
-	dir := c.t.TempDir()
-	for name, data := range map[string][]byte{"token": []byte(token), "ca.crt": c.ca} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	r, err := kube.RESTConfig(kube.ClientConfig{Kubernetes: config.Kubernetes{APIServer: c.url}, Component: "controller", ServiceAccountDir: dir})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(r)
+	client, err := kubernetes.NewForConfig(c.accessInPod(token))
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return client
 }
 
+func (c *testCluster) accessInPod(token string) *rest.Config {
+	c.t.Helper()
+	dir := c.t.TempDir()
+	for name, data := range map[string][]byte{"token": []byte(token), "ca.crt": c.ca} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	r, _, err := kube.RESTConfig(kube.ClientConfig{Kubernetes: config.Kubernetes{APIServer: c.url}, Component: "controller", ServiceAccountDir: dir})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return r
+}
+
 // runController runs a controller until it is ready; stop ends it.
-func runController(t *testing.T, client kubernetes.Interface) (stop func()) {
+func runController(t *testing.T, client kubernetes.Interface, policies *live.PolicyClient) (stop func()) {
 	t.Helper()
 	conf := config.Default()
 	conf.Network.ClusterSubnets = "10.244.0.0/23/24"
 	p, err := controller.New(controller.Options{
-		Config: conf, Client: client, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Registerer: prometheus.NewRegistry(), Identity: "controller",
+		Config: conf, Client: client, Policies: policies, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Registerer: prometheus.NewRegistry(), Identity: "controller",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -171,16 +178,18 @@ func (c *testCluster) awaitNode(ctx context.Context, name string, done func(*cor
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
-	w, err := c.kube.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer w.Stop()
 	var last *corev1.Node
-	for e := range w.ResultChan() {
-		if n, ok := e.Object.(*corev1.Node); ok {
-			if last = n; done(n) {
-				return
+	for ctx.Err() == nil { // an API server may end a watch at any time
+		w, err := c.kube.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for e := range w.ResultChan() {
+			if n, ok := e.Object.(*corev1.Node); ok {
+				if last = n; done(n) {
+					w.Stop()
+					return
+				}
 			}
 		}
 	}

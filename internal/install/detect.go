@@ -3,6 +3,7 @@ package install
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,9 +33,8 @@ func (f *facts) detect(chartPods string) []Detection {
 			all = append(all, Detection{path, value, source})
 		}
 	}
-	if len(f.servers) > 0 {
-		add("kubernetes.apiServer", f.servers[0].value, f.servers[0].source)
-	}
+	servers := f.bootstrap()
+	add(bootstrapPath, servers.value, servers.source)
 	add("network.serviceSubnets", f.services.value, f.services.source)
 	switch {
 	case f.pods.value != "":
@@ -49,6 +49,21 @@ func (f *facts) detect(chartPods string) []Detection {
 		}
 	}
 	return all
+}
+
+// bootstrapPath is the setting that changes as API servers come and go.
+const bootstrapPath = "kubernetes.bootstrapServers"
+
+// bootstrap is all servers as one setting.
+func (f *facts) bootstrap() found {
+	var urls, sources []string
+	for _, s := range f.servers {
+		urls = append(urls, s.value)
+		if !slices.Contains(sources, s.source) {
+			sources = append(sources, s.source)
+		}
+	}
+	return found{strings.Join(urls, ","), strings.Join(sources, ", ")}
 }
 
 // withNodeMasks appends to each CIDR the prefix length of a node's subnet.

@@ -71,17 +71,17 @@ func TestDetect(t *testing.T) {
 	}{
 		{"nothing is known", nil, nil},
 		{"kubeadm", []runtime.Object{adm, configMap("kube-public", "cluster-info", "kubeconfig", clusterInfo), apiServers("192.0.2.1")}, []Detection{
-			{"kubernetes.apiServer", "https://k8s.example.com:6443", "ConfigMap kube-public/cluster-info"},
+			{bootstrapPath, "https://k8s.example.com:6443,https://lb.example.com:6443,https://192.0.2.1:6443", "ConfigMap kube-public/cluster-info, kubeadm-config, EndpointSlice default/kubernetes"},
 			{"network.serviceSubnets", "10.1.0.0/16", "kubeadm-config"},
 			{"network.clusterSubnets", "10.0.0.0/16/24,fd01::/56/64", "kubeadm-config"},
 		}},
 		{"a load balancer of kubeadm", []runtime.Object{adm, apiServers("192.0.2.1")}, []Detection{
-			{"kubernetes.apiServer", "https://lb.example.com:6443", "kubeadm-config"},
+			{bootstrapPath, "https://lb.example.com:6443,https://192.0.2.1:6443", "kubeadm-config, EndpointSlice default/kubernetes"},
 			{"network.serviceSubnets", "10.1.0.0/16", "kubeadm-config"},
 			{"network.clusterSubnets", "10.0.0.0/16/24,fd01::/56/64", "kubeadm-config"},
 		}},
 		{"ServiceCIDRs know best", []runtime.Object{adm, serviceCIDR("10.2.0.0/16")}, []Detection{
-			{"kubernetes.apiServer", "https://lb.example.com:6443", "kubeadm-config"},
+			{bootstrapPath, "https://lb.example.com:6443", "kubeadm-config"},
 			{"network.serviceSubnets", "10.2.0.0/16", "ServiceCIDR objects"},
 			{"network.clusterSubnets", "10.0.0.0/16/24,fd01::/56/64", "kubeadm-config"},
 		}},
@@ -90,7 +90,7 @@ func TestDetect(t *testing.T) {
 			staticPod("kube-controller-manager", "--cluster-cidr=10.4.0.0/16", "--node-cidr-mask-size=26"),
 			apiServers("192.0.2.3", "192.0.2.2"),
 		}, []Detection{
-			{"kubernetes.apiServer", "https://192.0.2.2:6443", "EndpointSlice default/kubernetes"},
+			{bootstrapPath, "https://192.0.2.2:6443,https://192.0.2.3:6443", "EndpointSlice default/kubernetes"},
 			{"network.serviceSubnets", "10.3.0.0/16", "flags of kube-apiserver"},
 			{"network.clusterSubnets", "10.4.0.0/16/26", "flags of kube-controller-manager"},
 		}},
@@ -98,9 +98,12 @@ func TestDetect(t *testing.T) {
 			{"network.clusterSubnets", "10.4.0.0/24/25", "flags of kube-controller-manager"},
 		}},
 		{"the API server has IPv6", []runtime.Object{apiServers("2001:db8::1"), serviceCIDR("fd02::/112")}, []Detection{
-			{"kubernetes.apiServer", "https://[2001:db8::1]:6443", "EndpointSlice default/kubernetes"},
+			{bootstrapPath, "https://[2001:db8::1]:6443", "EndpointSlice default/kubernetes"},
 			{"network.serviceSubnets", "fd02::/112", "ServiceCIDR objects"},
 			{"network.clusterSubnets", "fd00:10:244::/48/64", "default for IPv6 Services"},
+		}},
+		{"an API server that tells others its loopback address", []runtime.Object{apiServers("127.0.0.1", "::1", "0.0.0.0", "169.254.1.1")}, []Detection{
+			{bootstrapPath, "https://operator.example.com:443", "kubeconfig"},
 		}},
 		{"dual-stack Services", []runtime.Object{serviceCIDR("10.5.0.0/16", "fd02::/112")}, []Detection{
 			{"network.serviceSubnets", "10.5.0.0/16,fd02::/112", "ServiceCIDR objects"},
@@ -109,7 +112,11 @@ func TestDetect(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			f, err := fakeCluster(t, test.objects...).look(t.Context())
+			c := fakeCluster(t, test.objects...)
+			if len(test.want) > 0 && test.want[0].Source == "kubeconfig" {
+				c.server = "https://operator.example.com"
+			}
+			f, err := c.look(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,8 +128,9 @@ func (c *cluster) serviceCIDRs(ctx context.Context) found {
 	return found{strings.Join(cidrs, ","), "ServiceCIDR objects"}
 }
 
-// servers are addresses of the API server that do not need Services: that by which nodes
-// join the cluster, then those of the API servers themselves.
+// servers are addresses of the API server that do not need Services and that nodes can
+// reach: that by which nodes join the cluster, then those of the API servers themselves;
+// if there are none, that which the operator uses.
 func (c *cluster) servers(ctx context.Context, adm kubeadm) []found {
 	var all []found
 	if cm, err := c.kube.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, "cluster-info", metav1.GetOptions{}); err == nil {
@@ -140,17 +143,44 @@ func (c *cluster) servers(ctx context.Context, adm kubeadm) []found {
 	if e := adm.ControlPlaneEndpoint; e != "" {
 		all = append(all, found{"https://" + e, "kubeadm-config"})
 	}
-	list, err := c.kube.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
-		metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"})
-	if err != nil {
-		return all
+	if list, err := c.kube.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
+		metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"}); err == nil {
+		var own []found
+		for i := range list.Items {
+			own = append(own, addressesOf(&list.Items[i])...)
+		}
+		slices.SortFunc(own, func(a, b found) int { return strings.Compare(a.value, b.value) })
+		all = append(all, own...)
 	}
-	var own []found
-	for i := range list.Items {
-		own = append(own, addressesOf(&list.Items[i])...)
+	if usable := usableServers(all); len(usable) > 0 {
+		return usable
 	}
-	slices.SortFunc(own, func(a, b found) int { return strings.Compare(a.value, b.value) })
-	return append(all, own...)
+	return usableServers([]found{{c.server, "kubeconfig"}})
+}
+
+// usableServers are those that lead somewhere from another host, each once.
+func usableServers(all []found) []found {
+	var out []found
+	for _, f := range all {
+		u, err := url.Parse(f.value)
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Hostname() == "localhost" {
+			continue
+		}
+		if a, err := netip.ParseAddr(u.Hostname()); err == nil {
+			if a = a.Unmap(); a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.IsMulticast() {
+				continue
+			}
+		}
+		port := u.Port()
+		if port == "" {
+			port = "443"
+		}
+		f.value = "https://" + net.JoinHostPort(u.Hostname(), port)
+		if !slices.ContainsFunc(out, func(o found) bool { return o.value == f.value }) {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // addressesOf are the URLs of the API servers in an EndpointSlice.

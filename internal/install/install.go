@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	chart "helm.sh/helm/v4/pkg/chart/v2"
@@ -142,7 +143,7 @@ func (i *Installer) Install(ctx context.Context, o Options) (*Result, error) {
 	if o.Mode == DryClient {
 		return i.renderOnly(asked)
 	}
-	op, err := i.begin(o)
+	op, err := i.begin(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -175,11 +176,14 @@ func (i *Installer) renderOnly(asked values) (*Result, error) {
 	return result, nil
 }
 
-// begin opens the cluster and the book of the release.
-func (i *Installer) begin(o Options) (*operation, error) {
+// begin opens the cluster, if it answers, and the book of the release.
+func (i *Installer) begin(ctx context.Context, o Options) (*operation, error) {
 	op := &operation{Installer: i, Options: o, result: i.result(Planned)}
 	var err error
 	if op.cluster, err = connect(i.Getter); err != nil {
+		return nil, err
+	}
+	if err = op.cluster.answers(ctx, o.Timeout); err != nil {
 		return nil, err
 	}
 	if op.chart, err = loadChart(i.Version); err != nil {
@@ -199,6 +203,7 @@ func (op *operation) sameSettings() error {
 	if op.last = last; last == nil || last.Info.Status != common.StatusDeployed {
 		return nil
 	}
+	op.keepServers()
 	if was := last.Chart.Metadata.AppVersion; was != op.Version {
 		return &Problem{What: "version " + was + " is installed", Why: errors.New("this is " + op.Version),
 			Next: "run `ovnkctl upgrade` with the same flags"}
@@ -210,6 +215,15 @@ func (op *operation) sameSettings() error {
 	return nil
 }
 
+// keepServers takes the API servers of the installation for those that were found now: that
+// others have come or gone is no other setting.
+func (op *operation) keepServers() {
+	was, has := values(op.last.Config).at(bootstrapPath)
+	if has && slices.ContainsFunc(op.result.Detected, func(d Detection) bool { return d.Path == bootstrapPath }) {
+		op.values.set(bootstrapPath, was)
+	}
+}
+
 func reachable(err error) error {
 	return &Problem{What: "the state of the installation cannot be read", Why: err,
 		Next: "Helm keeps it in Secrets of the namespace: use credentials that may read them"}
@@ -219,6 +233,9 @@ func reachable(err error) error {
 func (op *operation) finish(ctx context.Context, facts *facts) (*Result, error) {
 	var err error
 	if op.rendered, err = render(op.chart, op.values, op.Namespace); err != nil {
+		return nil, err
+	}
+	if err := op.leaveDefinitions(ctx); err != nil {
 		return nil, err
 	}
 	op.result.Manifest, op.result.Notes = namespaceYAML(op.Namespace)+op.rendered.manifest, op.rendered.notes

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -40,7 +41,9 @@ func TestLifecycle(t *testing.T) {
 	}{
 		{"a dry run changes nothing", (*lifecycle).dryRun},
 		{"another network stops it", (*lifecycle).otherNetwork},
+		{"somebody defined a kind of policy", (*lifecycle).defineOne},
 		{"install", (*lifecycle).install},
+		{"that definition stayed", (*lifecycle).definitionStayed},
 		{"again is nothing", (*lifecycle).again},
 		{"drift is repaired", (*lifecycle).drift},
 		{"other settings take an upgrade", (*lifecycle).otherSettings},
@@ -112,7 +115,7 @@ func with(o Options, set ...string) Options {
 
 func (l *lifecycle) dryRun() {
 	r := l.must(l.installer().Install(l.Context(), Options{Mode: DryServer}))
-	for _, want := range []string{"kind: Namespace", "kind: DaemonSet", "apiServer: https://" + advertised, "serviceSubnets: 10.96.0.0/16,fd00:10:96::/112",
+	for _, want := range []string{"kind: Namespace", "kind: DaemonSet", "bootstrapServers: https://" + advertised, "serviceSubnets: 10.96.0.0/16,fd00:10:96::/112",
 		"clusterSubnets: 10.244.0.0/16/24,fd00:10:244::/48/64"} {
 		if !strings.Contains(r.Manifest, want) {
 			l.Errorf("the manifest lacks %q", want)
@@ -130,15 +133,15 @@ func (l *lifecycle) otherNetwork() {
 		if _, err := sets.Create(l.Context(), &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: appsv1.DaemonSetSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
-				NodeSelector: map[string]string{"no": "where"}, Containers: []corev1.Container{{Name: "c", Image: "i"}}}},
+				NodeSelector: map[string]string{corev1.LabelOSStable: "linux"}, Containers: []corev1.Container{{Name: "c", Image: "i"}}}},
 		}}, metav1.CreateOptions{}); err != nil {
 			l.Fatal(err)
 		}
 	}
 	r, err := l.installer().Install(l.Context(), wait)
-	l.refused(err, exitFailed, "other-cni")
+	l.refused(err, exitFailed, "other-cni, kube-proxy")
 	for _, f := range r.Findings {
-		if (f.Check == "kube-proxy") == (f.Level == Failure) {
+		if f.Level != Failure {
 			l.Errorf("finding %+v", f)
 		}
 	}
@@ -147,6 +150,60 @@ func (l *lifecycle) otherNetwork() {
 		if err := sets.Delete(l.Context(), name, metav1.DeleteOptions{}); err != nil {
 			l.Fatal(err)
 		}
+	}
+}
+
+const (
+	foreign = "clusternetworkpolicies.policy.networking.k8s.io"
+	ownKind = "egressfirewalls.k8s.ovn.org"
+)
+
+// defineOne defines one of the kinds as another network would have: the chart's, in an older
+// version.
+func (l *lifecycle) defineOne() {
+	c, err := connect(getter{l.c.flags})
+	if err != nil {
+		l.Fatal(err)
+	}
+	for _, o := range testRender(l.T).objects {
+		if o.GetName() != foreign {
+			continue
+		}
+		annotations := o.GetAnnotations()
+		annotations[bundleVersion] = "v0.1.9"
+		o.SetAnnotations(annotations)
+		if _, err := c.apply(l.Context(), o); err != nil {
+			l.Fatal(err)
+		}
+	}
+}
+
+func (l *lifecycle) definition(name string) *unstructured.Unstructured {
+	l.Helper()
+	c, err := connect(getter{l.c.flags})
+	if err != nil {
+		l.Fatal(err)
+	}
+	o := &unstructured.Unstructured{}
+	o.SetAPIVersion("apiextensions.k8s.io/v1")
+	o.SetKind("CustomResourceDefinition")
+	o.SetName(name)
+	live, err := c.get(l.Context(), o)
+	if err != nil || live == nil {
+		l.Fatalf("%s: %v, %v", name, live, err)
+	}
+	return live
+}
+
+func (l *lifecycle) definitionStayed() {
+	if o := l.definition(foreign); isOurs(o, DefaultNamespace) || o.GetAnnotations()[bundleVersion] != "v0.1.9" {
+		l.Errorf("the definition of somebody else was changed: %v", o.GetAnnotations())
+	}
+	if !isOurs(l.definition(ownKind), DefaultNamespace) {
+		l.Errorf("%s is not ours", ownKind)
+	}
+	if want := foreign + " stays as it is: something else defined it"; !strings.Contains(l.progress.String(), want) {
+		l.Errorf("progress lacks %q:\n%s", want, l.progress)
 	}
 }
 
@@ -169,7 +226,7 @@ func (l *lifecycle) install() {
 	}
 	r := l.must(i.Upgrade(l.Context(), Options{OrInstall: true, Wait: true, Timeout: 2 * time.Minute}))
 	l.outcome(r, Installed)
-	for _, want := range []string{reason, "ovnkube-node: 2 of 2 ready", "ovnkube-control-plane: 1 of 1 ready", "ovs-node: 2 of 2 ready", "nodes: 2 of 2 ready", "Detected kubernetes.apiServer=https://" + advertised} {
+	for _, want := range []string{reason, "ovnkube-node: 2 of 2 ready", "ovnkube-control-plane: 1 of 1 ready", "ovs-node: 2 of 2 ready", "nodes: 2 of 2 ready", "Detected kubernetes.bootstrapServers=https://" + advertised} {
 		if !strings.Contains(l.progress.String(), want) {
 			l.Errorf("progress lacks %q:\n%s", want, l.progress)
 		}
@@ -309,7 +366,7 @@ func (l *lifecycle) networkChange() {
 }
 
 func (l *lifecycle) busy() {
-	op, err := l.installer().begin(Options{})
+	op, err := l.installer().begin(l.Context(), Options{})
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -372,6 +429,7 @@ func (l *lifecycle) uninstall() {
 		return apierrors.IsNotFound(err)
 	})
 	l.nothingThere()
+	l.definition(ownKind) // stays, and with it what users wrote
 	node, err := l.c.kube.CoreV1().Nodes().Get(l.Context(), "n1", metav1.GetOptions{})
 	if err != nil {
 		l.Fatal(err)

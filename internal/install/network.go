@@ -3,11 +3,12 @@ package install
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // networks are DaemonSets by which other networks are known. Two networks on one node
@@ -73,19 +74,45 @@ func isOurs(o metav1.Object, namespace string) bool {
 	return a["meta.helm.sh/release-name"] == Release && a["meta.helm.sh/release-namespace"] == namespace
 }
 
+// checkKubeProxy: two that translate the addresses of Services fight. kube-proxy's rules
+// come first for the host's own connections, answer node ports with its choice of
+// endpoints, and refuse what it believes to have none.
 func checkKubeProxy(ctx context.Context, s *subject) ([]Finding, error) {
 	sets, err := s.daemonSets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(sets, func(ds appsv1.DaemonSet) bool {
-		return ds.Labels["k8s-app"] == "kube-proxy" || strings.HasPrefix(ds.Name, "kube-proxy")
-	})
-	if i < 0 {
-		return nil, nil
+	var findings []Finding
+	for _, ds := range sets {
+		if ds.Labels["k8s-app"] != "kube-proxy" && !strings.HasPrefix(ds.Name, "kube-proxy") || !s.runsOnLinux(&ds) {
+			continue
+		}
+		findings = append(findings, fail(fmt.Sprintf(proxyRemedy, ds.Namespace, ds.Name),
+			"kube-proxy is installed (DaemonSet %s/%s): it and ovnkctl would both translate Services, and fight", ds.Namespace, ds.Name))
 	}
-	ns, name := sets[i].Namespace, sets[i].Name
-	return []Finding{warn(
-		fmt.Sprintf("clusters of ovnkctl do without it: kubectl -n %s delete daemonset %s, then on each node: kube-proxy --cleanup", ns, name),
-		"kube-proxy is running (DaemonSet %s/%s); in gateway mode shared pods do not pass its rules", ns, name)}, nil
+	return findings, nil
+}
+
+// proxyRemedy ends kube-proxy so that it can come back: its pods fit on no node. What it
+// wrote into the kernel stays until it is cleaned or the node reboots.
+const proxyRemedy = `remove it: kubectl -n %[1]s delete daemonset %[2]s; or only stop it: ` +
+	`kubectl -n %[1]s patch daemonset %[2]s -p '{"spec":{"template":{"spec":{"nodeSelector":{"ovnkctl.io/kube-proxy":"stopped"}}}}}'; ` +
+	`then, on each node, reboot it or remove its rules with: kube-proxy --cleanup. ` +
+	`New clusters do without: kubeadm init --skip-phases=addon/kube-proxy, kind: networking.kubeProxyMode: none, k3s: --disable-kube-proxy`
+
+// runsOnLinux tells whether a DaemonSet has pods on the nodes that the network is for, or
+// will have when they join.
+func (s *subject) runsOnLinux(ds *appsv1.DaemonSet) bool {
+	selector := labels.SelectorFromSet(ds.Spec.Template.Spec.NodeSelector)
+	linux := 0
+	for _, n := range s.facts.nodes {
+		if n.Labels[corev1.LabelOSStable] != "linux" {
+			continue
+		}
+		linux++
+		if selector.Matches(labels.Set(n.Labels)) {
+			return true
+		}
+	}
+	return linux == 0 && selector.Matches(labels.Set{corev1.LabelOSStable: "linux"})
 }

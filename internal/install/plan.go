@@ -100,7 +100,7 @@ func leftOut(next, previous []*unstructured.Unstructured) []*unstructured.Unstru
 		kept[key(o)] = true
 	}
 	return slices.DeleteFunc(slices.Clone(previous), func(o *unstructured.Unstructured) bool {
-		return kept[key(o)] || o.GetAnnotations()["helm.sh/resource-policy"] == "keep"
+		return kept[key(o)] || isKept(o)
 	})
 }
 

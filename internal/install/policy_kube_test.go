@@ -66,6 +66,9 @@ func TestPolicies(t *testing.T) {
 		{"a finalizer", agent, node("n1"), `{"metadata":{"finalizers":["example.com/x"]}}`, "not labels"},
 		{"an owner", agent, node("n1"), `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"n2","uid":"1"}]}}`, "not labels"},
 		{"its status", agent, target{"nodes", "", "n1", "status"}, `{"status":{"phase":"Running"}}`, "nodes/status"},
+		{"its problems", agent, node("n1"), own("zone-problems", "[]"), ""},
+		{"another node's problems", agent, node("n2"), own("zone-problems", "[]"), "may change its own Node alone, not n2"},
+		{"a node's problems, by the controller", controller, node("n1"), own("zone-problems", "[1]"), "not k8s.ovn.org/zone-problems"},
 		{"another node's facts", agent, node("n2"), own("l3-gateway-config", "{}"), "may change its own Node alone, not n2"},
 		{"facts with a token of no node", unbound, node("n1"), own("host-cidrs", "[2]"), "the token names none"},
 

@@ -40,7 +40,7 @@ type UninstallOptions struct {
 //
 // Each step finds out what is left to do, so that an interrupted one goes on.
 func (i *Installer) Uninstall(ctx context.Context, o UninstallOptions) (*Result, error) {
-	op, err := i.begin(Options{Timeout: o.Timeout})
+	op, err := i.begin(ctx, Options{Timeout: o.Timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func (u *uninstallation) awaitClean(ctx context.Context, names map[string]string
 
 // removeRelease is step 3.
 func (u *uninstallation) removeRelease(ctx context.Context) error {
-	u.say("3/4 Removing %s", count(len(u.previous), "object"))
+	u.say("3/4 Removing %s", count(len(leftOut(nil, u.previous)), "object"))
 	pods := u.cluster.kube.CoreV1().Pods(u.Namespace)
 	err := u.persist(ctx, func() error {
 		return pods.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "app=" + cleanupApp})
@@ -254,7 +254,7 @@ func (u *uninstallation) removeRelease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := u.persist(ctx, func() error { return u.remove(ctx, u.previous) }); err != nil {
+	if err := u.persist(ctx, func() error { return u.remove(ctx, leftOut(nil, u.previous)) }); err != nil {
 		return err
 	}
 	if err := u.awaitGone(ctx, ovsName, cleanupApp); err != nil {

@@ -23,7 +23,7 @@ func (i *Installer) Upgrade(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	op, err := i.begin(o)
+	op, err := i.begin(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ type RollbackOptions struct {
 
 // Rollback applies an earlier revision again.
 func (i *Installer) Rollback(ctx context.Context, o RollbackOptions) (*Result, error) {
-	op, err := i.begin(Options{})
+	op, err := i.begin(ctx, Options{Timeout: o.Timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +83,9 @@ func (i *Installer) Rollback(ctx context.Context, o RollbackOptions) (*Result, e
 	}
 	next, err := objectsOf(target)
 	if err != nil {
+		return nil, err
+	}
+	if next, err = op.withoutForeign(ctx, next); err != nil {
 		return nil, err
 	}
 	before, err := op.releases.standing()

@@ -50,7 +50,7 @@ app.kubernetes.io/name: ovnk
 apiVersion: ovnkctl.io/v1alpha1
 kind: Configuration
 datapath: {{ .Values.datapath }}
-{{- range $section := list "network" "gateway" "kubernetes" "cni" "ovn" "serving" "log" "leaderElection" }}
+{{- range $section := list "network" "gateway" "policy" "kubernetes" "cni" "ovn" "serving" "log" "leaderElection" }}
 {{ $section }}:
   {{- toYaml (get $.Values $section) | nindent 2 }}
 {{- end }}
