@@ -9,15 +9,17 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/config"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/controller"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/process"
+	"github.com/ovnkctl/ovnkctl/internal/world/live"
 )
 
 // NewControllerCommand is `ovnkctl controller`.
 func NewControllerCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "controller",
-		Short: "Allocate node ids and pod subnets for the cluster",
+		Short: "Allocate node ids and pod subnets for the cluster, and report on policies",
 		Long: `Run the cluster's allocator: it gives each Node its id, its pod subnets and its
-transit addresses, as annotations. Of several, one is the leader; none touches OVN.`,
+transit addresses, as annotations, and says on each policy whether it is in force. Of
+several, one is the leader; none touches OVN.`,
 		Args: cobra.NoArgs,
 	}
 	flags := config.BindFlags(cmd.Flags())
@@ -37,11 +39,15 @@ transit addresses, as annotations. Of several, one is the leader; none touches O
 			return err
 		}
 		o.Config, o.Client, o.Logger, o.Registerer = c, p.Client, p.Log, p.Registry
+		if o.Policies, err = live.NewPolicyClient(p.Access, p.HTTP); err != nil {
+			return err
+		}
 		program, err := controller.New(o)
 		if err != nil {
 			return err
 		}
 		p.Serving.Ready.Add("controller", program.Ready)
+		p.Started()
 		p.Go(ctx, program.Run)
 		return p.Group.Wait()
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ovnkctl/ovnkctl/internal/install"
@@ -140,8 +141,20 @@ func newInstaller(streams genericiooptions.IOStreams, kube *genericclioptions.Co
 		namespace = *kube.Namespace
 	}
 	return install.New(install.Config{
-		Getter: kube, Namespace: namespace, Version: version.Version, In: streams.In, Progress: streams.ErrOut,
+		Getter: namedCluster{kube}, Namespace: namespace, Version: version.Version, In: streams.In, Progress: streams.ErrOut,
 	})
+}
+
+// namedCluster is a kubeconfig that has to name a cluster.
+type namedCluster struct{ *genericclioptions.ConfigFlags }
+
+// ToRESTConfig implements genericclioptions.RESTClientGetter.
+func (c namedCluster) ToRESTConfig() (*rest.Config, error) {
+	access, err := c.ConfigFlags.ToRESTConfig()
+	if err == nil {
+		err = (&sourceFlags{kube: c.ConfigFlags}).named()
+	}
+	return access, err
 }
 
 // print writes the result, also when the operation ended with an error.
@@ -190,11 +203,18 @@ func writeValues(streams genericiooptions.IOStreams) error {
 	return err
 }
 
+var errNobody = errors.New("nobody is there to confirm; pass --yes")
+
+// asks tells whether there is a person to ask.
+func asks(streams genericiooptions.IOStreams) bool {
+	file, ok := streams.In.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
 // confirm asks a person, and refuses where there is none to ask.
 func confirm(streams genericiooptions.IOStreams, question string) (bool, error) {
-	file, ok := streams.In.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return false, errors.New("nobody is there to confirm; pass --yes")
+	if !asks(streams) {
+		return false, errNobody
 	}
 	fmt.Fprintf(streams.ErrOut, "%s Type yes to go on: ", question)
 	line, err := bufio.NewReader(streams.In).ReadString('\n')

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,17 +19,20 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // credential plugins of kubeconfigs
+	"k8s.io/klog/v2"
+
+	"github.com/ovnkctl/ovnkctl/internal/output"
 )
 
 // The exit codes of every command.
 const (
-	ExitOK          = 0
-	ExitFailed      = 1
-	ExitUsage       = 2
-	ExitFindings    = 3
-	ExitPartial     = 4
-	ExitTimeout     = 5
-	ExitInterrupted = 130
+	ExitOK          = output.OK
+	ExitFailed      = output.Failed
+	ExitUsage       = output.Usage
+	ExitFindings    = output.Findings
+	ExitPartial     = output.Partial
+	ExitTimeout     = output.Timeout
+	ExitInterrupted = output.Interrupted
 )
 
 // Command groups of the help text.
@@ -41,14 +45,39 @@ const (
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// What client-go says beside its errors is nothing for operators; daemons have it in
+	// their logs, which they set up themselves.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	streams := genericiooptions.IOStreams{In: in, Out: out, ErrOut: errOut}
 	root := NewRoot(filepath.Base(args[0]), streams)
 	root.SetArgs(args[1:])
-	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errSilent) {
-		printError(errOut, root.CommandPath(), err)
+	cmd, err := root.ExecuteContextC(ctx)
+	code := exitCode(ctx, err)
+	if err := unsaid(err); err != nil {
+		output.WriteError(errOut, root.CommandPath(), err, code, wantsDocument(cmd))
 	}
-	return exitCode(ctx, err)
+	return code
+}
+
+// unsaid is what is left to say of an error.
+func unsaid(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // its parts are what is wanted
+		var left []error
+		for _, e := range joined.Unwrap() {
+			left = append(left, unsaid(e))
+		}
+		return errors.Join(left...)
+	}
+	if _, said := err.(output.ExitError); said || errors.Is(err, errSilent) { //nolint:errorlint // not one that is wrapped
+		return nil
+	}
+	return err
+}
+
+// wantsDocument tells whether the command was asked for a document: then an error is one, too.
+func wantsDocument(cmd *cobra.Command) bool {
+	f := cmd.Flags().Lookup("output")
+	return f != nil && (f.Value.String() == "json" || f.Value.String() == "yaml")
 }
 
 // NewRoot builds the command tree for the name that the program was started under.
@@ -61,11 +90,13 @@ func NewRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 operates it: the same program runs in the cluster's pods, where it turns Kubernetes
 objects into OVN and Open vSwitch, and on your machine, where it installs and
 explains that network.`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		DisableAutoGenTag: true,
-		Args:              cobra.NoArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		// Two letters that are wrong are a slip.
+		SuggestionsMinimumDistance: 2,
+		DisableAutoGenTag:          true,
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	if plugin {
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl ovnk"}
@@ -81,12 +112,25 @@ explains that network.`,
 		NewInstallCommand(streams, flags),
 		NewUpgradeCommand(streams, flags),
 		NewUninstallCommand(streams, flags),
-		NewVersionCommand(streams),
+		NewStatusCommand(streams, flags),
+		NewTraceCommand(streams, flags, look(flags)),
+		NewReachCommand(streams, flags, look(flags)),
+		NewExplainCommand(streams, flags, look(flags)),
+		NewDiagnoseCommand(streams, flags),
+		NewLogsCommand(streams, flags),
+		NewCollectCommand(streams, flags),
+		NewSchemaCommand(streams),
+		NewVersionCommand(streams, flags),
 	}
 	for _, c := range operate {
 		c.GroupID = groupOperate
 		root.AddCommand(c)
 	}
+	explainsCodes(root, streams)
+	completes(root, flags)
+	marksConnection(root)
+	root.SetUsageFunc(func(cmd *cobra.Command) error { return writeUsage(cmd.OutOrStderr(), cmd) })
+	defer checksArgs(root)
 	if plugin {
 		return root
 	}
@@ -103,6 +147,33 @@ explains that network.`,
 	return root
 }
 
+// knownCommand refuses words that are no command of the one before, with those that are like them.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	said := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		said += "; do you mean " + strings.Join(near, " or ") + "?"
+	}
+	return errors.New(said)
+}
+
+// checksArgs makes what commands say of their arguments errors of usage.
+func checksArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{cmd.CommandPath(), err}
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		checksArgs(c)
+	}
+}
+
 // errSilent ends the program with ExitFailed; what is to be said was said.
 var errSilent = errors.New("silent")
 
@@ -117,25 +188,15 @@ func (e usageError) Unwrap() error { return e.err }
 func (e usageError) ExitCode() int { return ExitUsage }
 func (e usageError) Hint() string  { return fmt.Sprintf("run '%s --help'", e.command) }
 
-// printError writes what failed and why on one line, and what to do next on another
-// where the error knows it.
-func printError(w io.Writer, program string, err error) {
-	fmt.Fprintf(w, "%s: %v\n", program, err)
-	var hint interface{ Hint() string }
-	if errors.As(err, &hint) && hint.Hint() != "" {
-		fmt.Fprintf(w, "  → %s\n", hint.Hint())
-	}
-}
-
 func exitCode(ctx context.Context, err error) int {
 	var coded interface{ ExitCode() int }
 	switch {
 	case err == nil:
 		return ExitOK
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return ExitInterrupted // whatever the partial result's would be
 	case errors.As(err, &coded):
 		return coded.ExitCode()
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return ExitInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
 		return ExitTimeout
 	case strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), "arg(s)"):

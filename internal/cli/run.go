@@ -30,7 +30,8 @@ Databases listen on unix sockets only. What follows -- goes to the daemon.`,
 	for _, d := range daemon.All() {
 		cmd.AddCommand(newRunDaemonCommand(streams, flags, d))
 	}
-	cmd.AddCommand(newProbeCommand(streams, flags), newStopCommand(streams, flags))
+	cmd.AddCommand(newProbeCommand(streams, flags), newStopCommand(streams, flags), newRelayCommand(streams, flags), newReplicaCommand(streams, flags),
+		newCheckCommand(streams, flags), newStartsCommand(streams, flags), newRepairCommand(streams, flags))
 	return cmd
 }
 
