@@ -72,10 +72,9 @@ func renderManifest(name string, p plan.Plan) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	err = t.Execute(&out, struct {
-		CoreDNS, Agnhost, APIHost string
-		APIPort                   int
-		DNS                       []netip.Addr
-	}{images.CoreDNS, images.Agnhost, p.Node(1)[0].Addr().String(), plan.APIPort, p.DNSService()})
+		CoreDNS, Agnhost string
+		DNS              []netip.Addr
+	}{images.CoreDNS, images.Agnhost, p.DNSService()})
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", name, err)
 	}
@@ -130,6 +129,9 @@ func (s *Sandbox) settleDemo(ctx context.Context, p *progress.Phase, client kube
 			return err
 		}
 		paths, err := s.checkDemo(ctx, pods)
+		if err == nil {
+			err = s.checkDNS(ctx)
+		}
 		if err == nil {
 			p.Note("%d pods answer on %d paths from %d nodes", len(pods), paths, len(s.state.Nodes))
 			return nil

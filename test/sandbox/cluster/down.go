@@ -72,6 +72,51 @@ func (s *Sandbox) sweep(note func(string, ...any)) error {
 	return errors.Join(append(errs, cgroups.Remove(""))...)
 }
 
+// inherit clears away what the sandbox of another checkout left on the machine
+// when it was killed as a whole. One of which anything still runs is refused.
+func (s *Sandbox) inherit(owner string) error {
+	unlock, err := lock(owner)
+	switch {
+	case err == nil:
+		defer unlock()
+	case !errors.Is(err, os.ErrNotExist): // a removed checkout changes nothing any more
+		return err
+	}
+	other := &Sandbox{Checkout: owner, out: s.out}
+	lives, err := other.lives()
+	if err != nil {
+		return err
+	}
+	if lives {
+		return fmt.Errorf("this machine already runs the sandbox of %s, and there can be only one: `bin/sandbox down` there", owner)
+	}
+	return s.out.Do("clearing", func(p *progress.Phase) error {
+		p.Note("the killed sandbox of %s", owner)
+		return errors.Join(other.sweep(p.Note), other.sysctls().Restore())
+	})
+}
+
+// lives reports whether any process of this sandbox runs, going by the
+// networks of the machine as well as by its own records.
+func (s *Sandbox) lives() (bool, error) {
+	for _, n := range s.processes().Names() {
+		if _, ok := s.processes().Get(n); ok {
+			return true, nil
+		}
+	}
+	spaces, err := netspace.List(fabric.Prefix)
+	if err != nil {
+		return false, err
+	}
+	for _, ns := range spaces {
+		pids, err := netspace.Processes(ns)
+		if err != nil || len(pids) > 0 {
+			return len(pids) > 0, err
+		}
+	}
+	return false, nil
+}
+
 // endAll ends what runs in one of our network namespaces: commands executed
 // there, and processes whose record a killed run did not write.
 func endAll(ns string) error {

@@ -9,6 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ovnkctl/ovnkctl/test/sandbox/machine"
@@ -19,6 +22,39 @@ import (
 // defaultSkip leaves out what breaks other tests or needs what no machine here has.
 const defaultSkip = `\[Disruptive\]|\[Serial\]|\[Feature:|\[Flaky\]|\[Slow\]`
 
+// specReport is ginkgo's own report, in the folder of the results.
+const specReport = "report.json"
+
+// specLine is a spec in the list that the tests print: where it is, and its name.
+var specLine = regexp.MustCompile(`^\s+\S+\.go:\d+: (.+)$`)
+
+// ListE2E returns the names of all specs.
+func (s *Sandbox) ListE2E(ctx context.Context) ([]string, error) {
+	if err := s.makeLogs(); err != nil {
+		return nil, err
+	}
+	tests, err := s.builder(func(string, ...any) {}).Tests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := exec.CommandContext(ctx, tests.Path("e2e.test"), "--list-tests").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list of end-to-end tests: %w", err)
+	}
+	return specNames(string(out)), nil
+}
+
+func specNames(list string) []string {
+	var names []string
+	for line := range strings.Lines(list) {
+		if m := specLine.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+			names = append(names, m[1])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // E2E is one run of Kubernetes' end-to-end tests.
 type E2E struct {
 	Focus, Skip string
@@ -27,8 +63,8 @@ type E2E struct {
 	Out         io.Writer
 }
 
-// RunE2E runs the tests once, without retries: a flake is a bug. JUnit and what
-// this machine cannot carry go to .sandbox/e2e.
+// RunE2E runs the tests once, without retries: a flake is a bug. JUnit, ginkgo's report
+// and what this machine cannot carry go to .sandbox/e2e.
 func (s *Sandbox) RunE2E(ctx context.Context, run E2E) error {
 	if err := s.mustBeUp(); err != nil {
 		return err
@@ -80,7 +116,7 @@ func (s *Sandbox) e2eArgs(run E2E, tests, cluster programs.Set, report string) [
 	return []string{
 		fmt.Sprintf("--procs=%d", run.Procs), "--timeout=" + run.Timeout.String(), "--focus=" + run.Focus, "--skip=" + skip,
 		"--no-color", "--silence-skips", "--fail-on-empty", "--flake-attempts=1",
-		"--junit-report=junit.xml", "--output-dir=" + report,
+		"--junit-report=junit.xml", "--json-report=" + specReport, "--output-dir=" + report,
 		tests.Path("e2e.test"), "--",
 		"--provider=skeleton", "--kubeconfig=" + s.Kubeconfig(), "--host=" + s.plan().APIServer(),
 		"--kubectl-path=" + cluster.Path("kubectl"), fmt.Sprintf("--num-nodes=%d", len(s.state.Nodes)),

@@ -37,7 +37,8 @@ func installArgs(verb string, p plan.Plan, gatewayMode, kubeconfig, tag string) 
 		{"network.clusterSubnets", escapeCommas(p.ClusterSubnets())},
 		{"network.serviceSubnets", escapeCommas(plan.Join(p.Services()))},
 		{"network.mtu", fmt.Sprint(plan.PodMTU)},
-		{"kubernetes.apiServer", p.APIServer()},
+		{"network.enableMulticast", "true"},            // the tests have pods use it
+		{"kubernetes.emptyLoadBalancerEvents", "true"}, // changes only what sleeps, and the tests let a service sleep
 	} {
 		args = append(args, "--set", kv[0]+"="+kv[1])
 	}

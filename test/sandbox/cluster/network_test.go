@@ -29,13 +29,14 @@ func TestInstallValues(t *testing.T) {
 		}
 	}
 	want := m{
-		"image":    m{"repository": "ghcr.io/ovnkctl/ovnkctl", "tag": "dev-1", "pullPolicy": "IfNotPresent"},
-		"datapath": "netdev",
-		"gateway":  m{"mode": "local"},
+		"image":      m{"repository": "ghcr.io/ovnkctl/ovnkctl", "tag": "dev-1", "pullPolicy": "IfNotPresent"},
+		"datapath":   "netdev",
+		"gateway":    m{"mode": "local"},
+		"kubernetes": m{"emptyLoadBalancerEvents": true},
 		"network": m{
 			"clusterSubnets": "10.244.0.0/16/24,fd00:10:244::/48/64", "serviceSubnets": "10.96.0.0/16,fd00:10:96::/112", "mtu": int64(1400),
+			"enableMulticast": true,
 		},
-		"kubernetes": m{"apiServer": "https://172.30.250.11:6443"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -152,20 +152,27 @@ func (s *Sandbox) Lock() (unlock func(), err error) {
 		return nil, errors.New("the sandbox needs root for namespaces, mounts and cgroups: run it with sudo")
 	}
 	if owner := fabric.Owner(); owner != "" && owner != s.Checkout {
-		return nil, fmt.Errorf("this machine already runs the sandbox of %s, and there can be only one: `bin/sandbox down` there", owner)
+		if err := s.inherit(owner); err != nil {
+			return nil, err
+		}
 	}
 	for _, d := range []string{s.path(), s.Logs(), s.path("run")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, fmt.Errorf("sandbox folder: %w", err)
 		}
 	}
-	// The checkout itself is the lock: no file is left, whatever happens.
-	f, err := os.Open(s.Checkout)
+	return lock(s.Checkout)
+}
+
+// lock takes a checkout itself as the lock of its sandbox: no file is left,
+// whatever happens.
+func lock(checkout string) (unlock func(), err error) {
+	f, err := os.Open(checkout)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox lock: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(errors.New("another command is changing this sandbox: wait for its end"), f.Close())
+		return nil, errors.Join(fmt.Errorf("another command is changing the sandbox of %s: wait for its end", checkout), f.Close())
 	}
 	return func() { _ = f.Close() }, nil
 }

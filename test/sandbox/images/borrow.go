@@ -16,7 +16,7 @@ import (
 
 // borrowed are the machine's programs that the test images carry: Kubernetes'
 // tests run them in pods.
-var borrowed = []string{"dash", "bash", "curl", "nc.openbsd", "dig", "getent", "ss", "ip", "iperf", "socat", "ipcs", "hostname"}
+var borrowed = []string{"dash", "bash", "curl", "wget", "nc.openbsd", "dig", "getent", "ss", "ip", "iperf", "socat", "ipcs", "hostname"}
 
 // program is a file of the machine and the libraries that it loads.
 type program struct {
@@ -96,6 +96,9 @@ func (r root) skeleton() error {
 		"etc/passwd":        "root:x:0:0:root:/root:/bin/sh\nuser-defined-in-image:x:1000:1000::/home:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
 		"etc/group":         "root:x:0:\nuser-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\nnogroup:x:65534:\n",
 		"etc/nsswitch.conf": "hosts: files dns\n",
+		// As busybox's, which cannot be used: Debian's static one crashes when a time-out is
+		// asked for (wget -T).
+		"etc/wgetrc": "tries = 1\n",
 	} {
 		if err := os.WriteFile(r.path(name), []byte(text), 0o644); err != nil {
 			return err

@@ -46,8 +46,10 @@ func (b Builder) content(ctx context.Context, base Base, borrowedPrograms []prog
 		fill  func(root) error
 	}{
 		{"busybox", []string{Busybox, "docker.io/library/busybox:latest"}, run{Cmd: []string{"sh"}}, func(r root) error { return r.busybox(ctx) }},
-		{"agnhost", []string{Agnhost, agnhostOld}, run{Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}}, func(r root) error { return b.agnhost(ctx, r, borrowedPrograms) }},
+		{"agnhost", []string{Agnhost, agnhostOld, agnhostAPI}, run{Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"}}, func(r root) error { return b.agnhost(ctx, r, borrowedPrograms) }},
 		{"dns", []string{dnsTesting}, run{Cmd: []string{"bash"}}, func(r root) error { return dnsTools(ctx, r, borrowedPrograms) }},
+		// The specs that name it need a pod that runs, and no more.
+		{"nginx", []string{nginx}, run{Entrypoint: []string{"/agnhost"}, Cmd: []string{"netexec", "--http-port=80"}}, func(r root) error { return r.copy(b.Programs.Path("agnhost"), "agnhost") }},
 	} {
 		b.Note("image %s", t.names[0])
 		n, err := tree(work, t.dir, t.fill, t.run)
@@ -107,6 +109,10 @@ func (b Builder) agnhost(ctx context.Context, r root, tools []program) error {
 		return err
 	}
 	if err := os.Symlink("agnhost", r.path("agnhost-2")); err != nil {
+		return err
+	}
+	// DNS servers of the DNS specs are agnhost pods with this program.
+	if err := r.copy(b.Programs.Path("coredns"), "coredns"); err != nil {
 		return err
 	}
 	source, err := b.Agnhost(ctx)

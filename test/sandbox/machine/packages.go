@@ -67,6 +67,7 @@ var needs = []need{
 	{"bash", program("bash")},
 	{"dash", program("dash")},
 	{"curl", program("curl")},
+	{"wget", program("wget")},
 	{"netcat-openbsd", program("nc.openbsd")},
 	{"bind9-dnsutils", program("dig")},
 	{"iperf", program("iperf")},

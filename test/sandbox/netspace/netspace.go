@@ -90,23 +90,26 @@ func List(prefix string) ([]string, error) {
 
 // Do runs fn on a thread inside the namespace. Only that thread moves: fn must
 // not start goroutines that expect to be there.
-func Do(name string, fn func() error) error {
+func Do(name string, fn func() error) error { return DoIn(Path(name), fn) }
+
+// DoIn is Do for a namespace that has a file, but no name: that of a process, for instance.
+func DoIn(file string, fn func() error) error {
 	return onThread(func() error {
-		if err := enter(name); err != nil {
+		if err := enter(file); err != nil {
 			return err
 		}
 		return fn()
 	})
 }
 
-func enter(name string) error {
-	h, err := netns.GetFromPath(Path(name))
+func enter(file string) error {
+	h, err := netns.GetFromPath(file)
 	if err != nil {
-		return fmt.Errorf("network namespace %s: %w", name, err)
+		return fmt.Errorf("network namespace %s: %w", file, err)
 	}
 	defer h.Close() //nolint:errcheck // nothing was written
 	if err := netns.Set(h); err != nil {
-		return fmt.Errorf("enter network namespace %s: %w", name, err)
+		return fmt.Errorf("enter network namespace %s: %w", file, err)
 	}
 	return nil
 }
@@ -170,7 +173,7 @@ func Exec(name string, argv []string) error {
 		return fmt.Errorf("command: %w", err)
 	}
 	runtime.LockOSThread() // the thread that execs is the process afterwards
-	if err := enter(name); err != nil {
+	if err := enter(Path(name)); err != nil {
 		return err
 	}
 	return fmt.Errorf("exec %s: %w", path, unix.Exec(path, argv, os.Environ()))

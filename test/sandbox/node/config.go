@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/ovnkctl/ovnkctl/test/sandbox/images"
@@ -101,6 +102,7 @@ func services(c Config, name string, index int, dir string) []service {
 			Argv: []string{
 				c.Kubelet, "--config=" + filepath.Join(dir, "kubelet.yaml"), "--kubeconfig=" + filepath.Join(dir, "kubeconfig"),
 				"--hostname-override=" + name, "--node-ip=" + strings.Join(addrs, ","),
+				"--node-labels=" + corev1.LabelTopologyRegion + "=sandbox," + corev1.LabelTopologyZone + "=" + plan.Zone(index),
 			},
 			After: []string{"unix:" + containerdSocket, "tcp:" + api.String()},
 		},
@@ -115,6 +117,7 @@ var persistent = map[string]string{
 	"var-lib-cni":         "/var/lib/cni",
 	"var-lib-openvswitch": "/var/lib/openvswitch",
 	"var-lib-ovn":         "/var/lib/ovn",
+	"var-lib-ovnkctl":     "/var/lib/ovnkctl",
 	"etc-openvswitch":     "/etc/openvswitch",
 	"etc-ovn":             "/etc/ovn",
 	"etc-kubernetes":      "/etc/kubernetes",

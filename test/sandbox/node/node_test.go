@@ -62,6 +62,7 @@ func TestServices(t *testing.T) {
 			Argv: []string{
 				"/bin/kubelet", "--config=/disk/kubelet.yaml", "--kubeconfig=/disk/kubeconfig",
 				"--hostname-override=node2", "--node-ip=172.30.250.12,fd30:250::12",
+				"--node-labels=topology.kubernetes.io/region=sandbox,topology.kubernetes.io/zone=zone-b",
 			},
 			After: []string{"unix:/run/containerd/containerd.sock", "tcp:172.30.250.11:6443"},
 		},

@@ -161,6 +161,12 @@ func Addrs(ps []netip.Prefix) []netip.Addr {
 	return out
 }
 
+// zones are what a cluster is spread over: three, as specs of traffic distribution ask.
+const zones = "abc"
+
+// Zone is the zone of a node: each has a node of three, and two of six.
+func Zone(index int) string { return "zone-" + string(zones[(index-1)%len(zones)]) }
+
 // Join writes values with commas between them, the way Kubernetes' flags take lists.
 func Join[T fmt.Stringer](vs []T) string {
 	out := make([]string, len(vs))
