@@ -12,13 +12,15 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/sb"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/hostports"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/pods"
+	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/services"
 	"github.com/ovnkctl/ovnkctl/internal/runtime/feature/topology"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 	"github.com/ovnkctl/ovnkctl/test/ovn/box"
 )
 
-var features = []feature.Feature{topology.Feature{}, pods.Feature{}}
+var features = []feature.Feature{topology.Feature{}, pods.Feature{}, services.Feature{}, hostports.Feature{}}
 
 // TestLifecycle changes a small cluster and looks at the rows and the packets after each
 // step.

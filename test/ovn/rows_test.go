@@ -23,7 +23,7 @@ func TestRows(t *testing.T) {
 	t.Parallel()
 	b := program(t, box.Options{Zones: 1, Family: box.Dual, Mode: world.GatewayShared})
 	z := b.Zones[0]
-	p, q := z.AddPod("p"), z.AddPod("q")
+	p := z.AddPod("p")
 	z.Sync()
 	box.Serve(t, b.OutsideNS(), port)
 	box.Serve(t, p.NS, port)
@@ -39,19 +39,6 @@ func TestRows(t *testing.T) {
 					t.Errorf("%s from port %d: the outside saw %s, %v; want a port from 32768 to 60999", network, nodePort, seen, err)
 				}
 			}
-		}
-	})
-
-	t.Run("the management port passes a default deny", func(t *testing.T) {
-		// What NetworkPolicy's default deny is; in a port group, so it is nobody's drift.
-		z.Run("ovn-nbctl", "pg-add", "denied", p.LogicalPort(), "--",
-			"--type=port-group", "--tier=2", "acl-add", "denied", "to-lport", "1000", "ip", "drop")
-		z.Sync()
-		defer z.Run("ovn-nbctl", "pg-del", "denied")
-		for i, a := range p.Addrs {
-			to := netip.AddrPortFrom(a, port)
-			box.Request{From: z.NS, Network: "tcp", To: to}.Check(t, plan.Management(z.Subnets[i]))
-			box.Request{From: q.NS, Network: "udp", To: to}.CheckSilence(t)
 		}
 	})
 

@@ -59,8 +59,9 @@ type agentJob struct {
 
 // The words with which an agent begins its lines on standard output.
 const (
-	wordFacts = "facts " // followed by JSON
-	wordReady = "ready"
+	wordFacts    = "facts " // followed by JSON
+	wordReady    = "ready"
+	wordServices = "services" // what was sent last is in place
 )
 
 func runAgent(text string) error {
@@ -74,9 +75,16 @@ func runAgent(text string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	orders := make(chan host.Services)
 	go func() {
-		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // ends when the test does
-		stop()
+		defer stop() // the input ends when the test does
+		for d := json.NewDecoder(os.Stdin); ; {
+			var s host.Services
+			if d.Decode(&s) != nil {
+				return
+			}
+			orders <- s
+		}
 	}()
 	var tables []string
 	for t := range ovs.Columns() {
@@ -109,17 +117,41 @@ func runAgent(text string) error {
 			fmt.Println(wordReady)
 		}
 	}()
-	if err := r.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	return obey(ctx, r, orders)
+}
+
+// obey keeps the host as it should be. Services that are sent are in place when it says so:
+// for them it stops to watch for a moment.
+func obey(ctx context.Context, r *host.Reconciler, orders <-chan host.Services) error {
+	for {
+		running, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(running) }()
+		var s host.Services
+		select {
+		case s = <-orders:
+			stop()
+			<-ended //nolint:errcheck // its context's end
+		case err := <-ended:
+			stop()
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+		r.SetServices(s)
+		if r.Once(ctx) {
+			fmt.Println(wordServices)
+		}
 	}
-	return nil
 }
 
 // agent is a running agent.
 type agent struct {
 	daemon
-	facts chan host.Facts // the first
-	ready chan struct{}
+	facts    chan host.Facts // the first
+	ready    chan struct{}
+	services chan struct{} // one for each time that services are in place
 }
 
 // startAgent starts the host's part and returns when it has told the first facts.
@@ -150,7 +182,7 @@ func (z *Zone) startAgent() host.Facts {
 	defer log.Close() //nolint:errcheck // the child has its own descriptor
 	z.agent = &agent{
 		daemon: daemon{cmd: exec.Command(self), ended: make(chan struct{})},
-		facts:  make(chan host.Facts, 1), ready: make(chan struct{}),
+		facts:  make(chan host.Facts, 1), ready: make(chan struct{}), services: make(chan struct{}, 1),
 	}
 	cmd := z.agent.cmd
 	cmd.Env, cmd.Stderr, cmd.SysProcAttr = append(z.env(), agentVariable+"="+string(text)), log, &syscall.SysProcAttr{Setpgid: true}
@@ -189,8 +221,11 @@ func (a *agent) listen(stdout io.Reader) {
 				told = true
 			}
 		}
-		if s.Text() == wordReady {
+		switch s.Text() {
+		case wordReady:
 			close(a.ready)
+		case wordServices:
+			a.services <- struct{}{}
 		}
 	}
 	a.cmd.Wait() //nolint:errcheck // killed at the end

@@ -60,6 +60,11 @@ type Options struct {
 	Zones  int
 	Family Family
 	Mode   world.GatewayMode
+	// BareRows leaves out what load balancers need in userspace, for the test of what happens
+	// without.
+	BareRows bool
+	// Multicast is on.
+	Multicast bool
 }
 
 // The underlay and what is beyond it. All boxes use the same addresses: each has its own
@@ -163,6 +168,7 @@ func (b *Box) plan() {
 	b.t.Helper()
 	c := config.Default()
 	c.Network.ClusterSubnets, c.Network.ServiceSubnets = plans[b.options.Family][0], plans[b.options.Family][1]
+	c.Network.EnableMulticast = b.options.Multicast
 	c.Gateway.Mode = string(b.options.Mode)
 	c.Datapath = config.DatapathNetdev
 	if err := c.Validate(); err != nil {
@@ -172,6 +178,7 @@ func (b *Box) plan() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	n.UserspaceDatapath = !b.options.BareRows
 	b.config, b.Network = c, n
 }
 
@@ -196,6 +203,9 @@ func (b *Box) OutsideNS() string { return b.fabric }
 
 // OutsideAddrs are the outside host's addresses.
 func (b *Box) OutsideAddrs() []netip.Addr { return b.ofFamily(Outside) }
+
+// RouterAddrs are the addresses that the outside host's own connections to nodes come from.
+func (b *Box) RouterAddrs() []netip.Addr { return b.ofFamily(routers) }
 
 func (b *Box) ofFamily(list []netip.Addr) []netip.Addr {
 	var out []netip.Addr

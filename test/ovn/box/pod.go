@@ -37,12 +37,19 @@ type Pod struct {
 // LogicalPort is the name of the pod's port.
 func (p *Pod) LogicalPort() string { return names.Pod(p.Key.Namespace, p.Key.Name) }
 
-// AddPod creates a pod on the zone's node, allocates its addresses, and connects its
-// namespace when the engine has made its port, as the CNI server does.
+// AddPod creates a pod in the namespace default.
 func (z *Zone) AddPod(name string) *Pod {
 	z.box.t.Helper()
+	return z.AddPodIn("default", name)
+}
+
+// AddPodIn creates a pod on the zone's node, allocates its addresses, and connects its
+// network namespace when the engine has made its port, as the CNI server does. Its name is
+// that of no other pod of the box.
+func (z *Zone) AddPodIn(namespace, name string) *Pod {
+	z.box.t.Helper()
 	z.pods++
-	p := &Pod{Key: world.PodKey{Namespace: "default", Name: name}, Zone: z, port: fmt.Sprint("pod", z.pods)}
+	p := &Pod{Key: world.PodKey{Namespace: namespace, Name: name}, Zone: z, port: fmt.Sprint("pod", z.pods)}
 	var allocation world.PodNetwork
 	for _, s := range z.Subnets {
 		a, _ := plan.Nth(s, uint64(firstPod+z.pods))

@@ -111,6 +111,14 @@ func TraceToPod(p, q *Pod, to netip.Addr, protocol string) {
 	}
 }
 
+// TraceFrom traces a pod's packet to a port of an address beyond its subnet.
+func TraceFrom(p *Pod, to netip.AddrPort, protocol string) Trace {
+	p.Zone.box.t.Helper()
+	packet := packetFrom(p, to.Addr(), protocol)
+	packet.DestPort = int(to.Port())
+	return p.Zone.Trace(packet)
+}
+
 // TraceOutside traces a pod's packet to an address beyond the cluster.
 func TraceOutside(p *Pod, to netip.Addr, protocol string) Trace {
 	p.Zone.box.t.Helper()

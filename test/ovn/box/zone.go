@@ -40,6 +40,7 @@ type Zone struct {
 	dir     string
 	daemons map[string]*daemon
 	agent   *agent
+	outside *outside
 	pods    int
 	halt    context.CancelFunc // ends the engine
 	halted  chan struct{}
@@ -170,6 +171,7 @@ func nthSubnet(base netip.Addr, length, n int) netip.Addr {
 func (z *Zone) program(features []feature.Feature) {
 	z.box.t.Helper()
 	z.World = world.New(world.Config{LocalNode: z.Name, Networks: []world.Network{z.box.Network}})
+	z.follow()
 	z.startEngine(features, func() {
 		for _, other := range z.box.Zones {
 			z.World.SetNode(world.FromNode(other.Node))
@@ -184,6 +186,7 @@ func (z *Zone) Restart(features ...feature.Feature) {
 	z.haltEngine()
 	old := z.World
 	z.World = world.New(world.Config{LocalNode: z.Name, Networks: []world.Network{z.box.Network}})
+	z.follow()
 	z.startEngine(features, func() {
 		old.Read(func(v world.View) {
 			for _, n := range v.Nodes() {
@@ -191,6 +194,12 @@ func (z *Zone) Restart(features ...feature.Feature) {
 			}
 			for p := range v.Pods {
 				z.World.SetPod(p)
+			}
+			for s := range v.Services {
+				z.World.SetService(s)
+			}
+			for s := range v.EndpointSlices {
+				z.World.SetSlice(s)
 			}
 		})
 	})
@@ -222,10 +231,15 @@ func (z *Zone) startEngine(features []feature.Feature, fill func()) {
 	})
 }
 
-// Sync waits until northd and ovn-controller have done all that NB asks for.
+// Sync waits until northd and ovn-controller have done all that NB asks for, the host its part
+// in services, and the switch has looked again at the ways that packets took before: it says
+// that it has new flows before they hold for packets like those (a query was seen to get an
+// answer 10 ms after hv_cfg said that it is denied).
 func (z *Zone) Sync() {
 	z.box.t.Helper()
+	z.tellAgent()
 	z.Run("ovn-nbctl", fmt.Sprintf("--timeout=%d", int(Patience.Seconds())), "--wait=hv", "sync")
+	z.Run("ovs-appctl", "-t", "ovs-vswitchd", "revalidator/wait")
 }
 
 func (z *Zone) haltEngine() {
