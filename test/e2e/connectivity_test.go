@@ -119,11 +119,21 @@ func nodeHas(n *corev1.Node, a netip.Addr) bool {
 	return false
 }
 
-// TestPodsReachTheAPIServer uses the node address that pods are given until Services exist.
-func TestPodsReachTheAPIServer(t *testing.T) {
+// TestEverybodyReachesTheAPIServer: pods by the name of its service, which takes DNS, and
+// nodes by its address.
+func TestEverybodyReachesTheAPIServer(t *testing.T) {
 	c := open(t)
 	for _, pod := range c.everywhere(t, c.namespace(t)) {
-		c.mustExec(t, pod, "curl", "-sSk", "-m", "5", c.rest.Host+"/livez")
+		c.mustExec(t, pod, "curl", "-sSk", "-m", "5", "https://kubernetes.default.svc.cluster.local/livez")
+	}
+	svc, err := c.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range c.nodes(t) {
+		for _, ip := range svc.Spec.ClusterIPs {
+			c.onNode(t, node, "curl", "-sSk", "-g", "-m", "5", "-o", "/dev/null", "https://"+hostPort(netip.MustParseAddr(ip), 443)+"/livez")
+		}
 	}
 }
 

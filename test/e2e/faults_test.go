@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // report mirrors what test/e2e/streamer prints.
@@ -32,6 +33,14 @@ func (c *cluster) streamPods(t *testing.T, serverNode, clientNode string) (serve
 	t.Helper()
 	ns := c.namespace(t)
 	pods := c.start(t, podOn(ns, "server", serverNode, "pause"), podOn(ns, "client", clientNode, "pause"))
+	c.giveStreamer(t, pods...)
+	c.serveStreams(t, pods[0])
+	return pods[0], pods[1]
+}
+
+// giveStreamer copies the streamer into pods.
+func (c *cluster) giveStreamer(t *testing.T, pods ...*corev1.Pod) {
+	t.Helper()
 	binary, err := os.ReadFile(filepath.Join(c.root, "bin", "streamer"))
 	if err != nil {
 		t.Fatalf("%v (test/e2e/run builds it)", err)
@@ -41,8 +50,16 @@ func (c *cluster) streamPods(t *testing.T, serverNode, clientNode string) (serve
 			t.Fatal(err)
 		}
 	}
-	c.mustExec(t, pods[0], "sh", "-c", "/tmp/streamer serve 7000 >/dev/null 2>&1 &")
-	return pods[0], pods[1]
+}
+
+// streamPort is where a pod's streamer serves.
+const streamPort = 7000
+
+func (c *cluster) serveStreams(t *testing.T, pods ...*corev1.Pod) {
+	t.Helper()
+	for _, p := range pods {
+		c.mustExec(t, p, "sh", "-c", fmt.Sprintf("/tmp/streamer serve %d >/dev/null 2>&1 &", streamPort))
+	}
 }
 
 // stream runs traffic from client to server for d and returns how it fared.
@@ -92,7 +109,7 @@ func TestKilledProcessesHeal(t *testing.T) {
 			var r report
 			go func() {
 				var err error
-				r, err = c.stream(t.Context(), server, client, 30*time.Second)
+				r, err = c.stream(t.Context(), server, client, 20*time.Second)
 				done <- err
 			}()
 			pids := strings.Fields(c.onNode(t, victim, "pgrep", "-f", p.pattern))
@@ -186,6 +203,55 @@ func (c *cluster) footprint(t *testing.T, node string) footprint {
 	}
 }
 
+// nothingEnds waits until what earlier tests left behind is gone: pods that end meanwhile
+// are written about, rightly.
+func (c *cluster) nothingEnds(t *testing.T) {
+	t.Helper()
+	until(t, "no pod ends", func(ctx context.Context) error {
+		pods, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, p := range pods.Items {
+			if p.DeletionTimestamp != nil {
+				return fmt.Errorf("%s/%s does", p.Namespace, p.Name)
+			}
+		}
+		namespaces, err := c.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, n := range namespaces.Items {
+			if n.DeletionTimestamp != nil {
+				return fmt.Errorf("namespace %s does", n.Name)
+			}
+		}
+		return nil
+	})
+}
+
+// policed puts policies of each kind in force for a namespace's pods on a node, with a domain
+// name of which an address is known.
+func (c *cluster) policed(t *testing.T, ns, node string) {
+	t.Helper()
+	for _, text := range []string{npAllow, banpDeny} {
+		c.apply(t, text, ns)
+	}
+	c.apply(t, anpDeny, ns, ns)
+	c.apply(t, cnp, ns, "Baseline", 3, "Deny", "nobody")
+	c.firewall(t, ns, []any{rule("Allow", "dnsName", "*.outside.test"), rule("Deny", "cidrSelector", "192.0.2.0/24")})
+	asks := c.start(t, podOn(ns, "asks", node, "pause"))[0]
+	until(t, "the address of a name is known on "+node, func(ctx context.Context) error {
+		if _, err := c.exec(ctx, asks, "", nil, "nslookup", fmt.Sprintf("x%d.outside.test.", lastName)); err != nil {
+			return err
+		}
+		if known := byName(lastName)[0].String(); !strings.Contains(c.nbctl(t, node, "list", "Address_Set"), known) {
+			return fmt.Errorf("%s is in no address set", known)
+		}
+		return nil
+	})
+}
+
 // TestRestartWritesNothing restarts `ovnkctl node` with unchanged state.
 func TestRestartWritesNothing(t *testing.T) {
 	c := open(t)
@@ -194,6 +260,8 @@ func TestRestartWritesNothing(t *testing.T) {
 	for i := range 5 {
 		c.start(t, podOn(ns, fmt.Sprintf("p%d", i), node, "pause"))
 	}
+	c.policed(t, ns, node)
+	c.nothingEnds(t)
 	c.noLeaks(t)
 	p := processes[0]
 	before, count := c.footprint(t, node), c.restarts(t, p, node)
@@ -213,6 +281,20 @@ func TestRestartWritesNothing(t *testing.T) {
 	}
 }
 
+// podNetworks is the annotation that says which addresses a pod has.
+const podNetworks = "k8s.ovn.org/pod-networks"
+
+func (c *cluster) annotatePod(t *testing.T, p *corev1.Pod, key string, value any) {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{key: value}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestHandMadeDamageHeals removes state behind the node process's back.
 func TestHandMadeDamageHeals(t *testing.T) {
 	c := open(t)
@@ -221,6 +303,13 @@ func TestHandMadeDamageHeals(t *testing.T) {
 	ns := c.namespace(t)
 	pods := c.start(t, podOn(ns, "here", node), podOn(ns, "there", nodes[0]))
 	works := func(ctx context.Context) error {
+		p, err := c.CoreV1().Pods(ns).Get(ctx, pods[0].Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if is, was := p.Annotations[podNetworks], pods[0].Annotations[podNetworks]; is != was {
+			return fmt.Errorf("annotation %s of pod %s is %q, and was %q", podNetworks, p.Name, is, was)
+		}
 		for _, dst := range addresses(t, pods[0]) {
 			if _, err := c.exec(ctx, pods[1], "", nil, "curl", "-sS", "-m", "2", "-o", "/dev/null", "http://"+hostPort(dst, 8080)+"/hostname"); err != nil {
 				return err
@@ -246,6 +335,7 @@ func TestHandMadeDamageHeals(t *testing.T) {
 		"management port deleted":    func() { c.vsctl(t, node, "del-port", "ovn-k8s-mp0") },
 		"management address deleted": func() { c.onNode(t, node, "ip", "addr", "flush", "dev", "ovn-k8s-mp0") },
 		"overlay routes deleted":     func() { c.onNode(t, node, "ip", "route", "flush", "proto", "85") },
+		"addresses of a pod removed": func() { c.annotatePod(t, pods[0], podNetworks, nil) },
 	}
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {

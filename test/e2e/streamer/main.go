@@ -1,9 +1,15 @@
 // Command streamer measures how a connection fares while parts of the network are
 // killed: the server echoes, the client keeps one TCP connection and one UDP flow busy
-// and reports the longest silence of each.
+// and reports the longest silence of each; hammer makes one new connection after another
+// and reports how many failed; ask sends one datagram per line of input, from one port;
+// listen joins a multicast group and prints what it hears, and tell sends to one.
 //
 //	streamer serve  PORT
 //	streamer client HOST:PORT DURATION
+//	streamer hammer HOST:PORT DURATION
+//	streamer ask    HOST:PORT TEXT
+//	streamer listen GROUP:PORT
+//	streamer tell   GROUP:PORT TEXT DURATION
 package main
 
 import (
@@ -52,8 +58,25 @@ func run(args []string) error {
 			return err
 		}
 		return client(args[1], d)
+	case len(args) == 3 && args[0] == "hammer":
+		d, err := time.ParseDuration(args[2])
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(hammer(args[1], d))
+	case len(args) == 3 && args[0] == "ask":
+		return ask(args[1], args[2])
+	case len(args) == 2 && args[0] == "listen":
+		return listen(args[1])
+	case len(args) == 4 && args[0] == "tell":
+		d, err := time.ParseDuration(args[3])
+		if err != nil {
+			return err
+		}
+		return tell(args[1], args[2], d)
 	}
-	return errors.New("usage: streamer serve PORT | streamer client HOST:PORT DURATION")
+	return errors.New("usage: streamer serve PORT | streamer client|hammer HOST:PORT DURATION | streamer ask HOST:PORT TEXT | " +
+		"streamer listen GROUP:PORT | streamer tell GROUP:PORT TEXT DURATION")
 }
 
 func serve(port string) error {
