@@ -51,6 +51,10 @@ func (p *pod) call(command string) (time.Duration, error) {
 		if err := json.Unmarshal(r.Result, &result); err != nil || len(result.IPs) == 0 {
 			return took, fmt.Errorf("CNI ADD of %s: no addresses in the result %s", p.name, r.Result)
 		}
+		p.addrs = p.addrs[:0]
+		for _, ip := range result.IPs {
+			p.addrs = append(p.addrs, ip.Address.Addr())
+		}
 	}
 	return took, nil
 }

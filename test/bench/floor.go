@@ -35,10 +35,13 @@ type floor struct {
 // engine removes ports from its own switches that it does not know.
 const floorSwitch = "ovnkctl-bench"
 
+// Sockets of the zone's databases.
+const nbSocket, sbSocket = "/run/ovn/ovnnb_db.sock", "/run/ovn/ovnsb_db.sock"
+
 func newFloor() (*floor, error) {
 	f := &floor{waiting: map[string]chan struct{}{}}
 	var err error
-	if f.nb, err = dialDB("OVN_Northbound", "/run/ovn/ovnnb_db.sock"); err != nil {
+	if f.nb, err = dialDB("OVN_Northbound", nbSocket); err != nil {
 		return nil, err
 	}
 	if f.ovs, err = dialDB("Open_vSwitch", "/run/openvswitch/db.sock"); err != nil {

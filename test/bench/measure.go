@@ -19,12 +19,15 @@ type bench struct {
 	rig    *rig
 	floor  *floor
 	agent  int    // process id of `ovnkctl node`
+	peers  peers  // on the other nodes
 	task   string // container that was started in the place of the kubelet
 	serial int    // of the floor's pods
 	rounds int
-	shim   string
-	log    *slog.Logger
-	out    Results
+	// services is how many are many.
+	services int
+	shim     string
+	log      *slog.Logger
+	out      Results
 }
 
 // quiet is how long the node is left alone before each sample, after it has settled.
@@ -83,9 +86,10 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := b.single(ctx, len(full)); err != nil {
 		return err
 	}
-	if err := b.restart(ctx, len(full)); err != nil {
+	if b.out.Restart, err = b.restart(ctx); err != nil {
 		return err
 	}
+	b.out.Restart.Pods = len(full)
 	_, _, failed := callMany(wire.Del, full)
 	return errors.Join(append(failed, b.removed(ctx, full...))...)
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -58,12 +59,15 @@ func (m metrics) stagesSince(before metrics) map[string]time.Duration {
 	return out
 }
 
+// nodeReady tells whether the node's program is ready and its zone is among what it looked
+// at: before its parts are there, it has less to look at.
 func nodeReady() bool {
 	client := http.Client{Timeout: time.Second}
-	r, err := client.Get(nodeEndpoint + "/readyz")
+	r, err := client.Get(nodeEndpoint + "/readyz?verbose")
 	if err != nil {
 		return false
 	}
-	_ = r.Body.Close()
-	return r.StatusCode == http.StatusOK
+	defer r.Body.Close() //nolint:errcheck // everything was read
+	text, err := io.ReadAll(r.Body)
+	return err == nil && r.StatusCode == http.StatusOK && strings.Contains(string(text), "[+]zone ok")
 }

@@ -182,6 +182,10 @@ func (d *rawDB) monitor(table string, columns []string, f func(uuid string, row 
 	return nil
 }
 
+// patience is how long daemons may take to do all they were told: thousands of services
+// are work for many seconds on a busy machine.
+const patience = 90 * time.Second
+
 // barrier raises a counter and waits until the daemon behind the database has caught up,
 // as `ovs-vsctl` and `ovn-nbctl --wait=hv` do.
 func (d *rawDB) barrier(table, ask, answer string) error {
@@ -192,7 +196,7 @@ func (d *rawDB) barrier(table, ask, answer string) error {
 		return err
 	}
 	want := intOf(out[1].Rows, ask)
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		out, err := d.transact(dict{"op": "select", "table": table, "where": list{}, "columns": list{answer}})
 		if err != nil {
 			return err
@@ -201,7 +205,7 @@ func (d *rawDB) barrier(table, ask, answer string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("database %s: %s did not reach %d within 20 s: is the daemon behind it alive?", d.name, answer, want)
+	return fmt.Errorf("database %s: %s did not reach %d within %s: is the daemon behind it alive?", d.name, answer, want, patience)
 }
 
 func intOf(rows []map[string]json.RawMessage, column string) (n int64) {

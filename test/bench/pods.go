@@ -4,9 +4,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +44,7 @@ type rig struct {
 // pod is one of them.
 type pod struct {
 	name, uid, sandbox, netns string
+	addrs                     []netip.Addr // once it is attached
 }
 
 func newRig(ctx context.Context, kubeconfig, node string) (*rig, error) {
@@ -77,6 +78,17 @@ func (r *rig) keepLease(ctx context.Context) {
 }
 
 func (r *rig) makeNamespace(ctx context.Context) error {
+	// One that a run has left with an error takes a while to go.
+	err := until(ctx, "end of the last run's namespace "+namespace, func() (bool, error) {
+		old, err := r.api.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return true, nil
+		}
+		return err == nil && old.DeletionTimestamp == nil, err
+	})
+	if err != nil {
+		return err
+	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 	if _, err := r.api.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
@@ -199,7 +211,9 @@ func (r *rig) clean(ctx context.Context) error {
 	return err
 }
 
-// result is the part of a CNI result that is checked.
+// cniResult is the part of a CNI result that is used.
 type cniResult struct {
-	IPs []json.RawMessage `json:"ips"`
+	IPs []struct {
+		Address netip.Prefix `json:"address"`
+	} `json:"ips"`
 }

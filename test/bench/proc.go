@@ -97,6 +97,8 @@ func memory(pid int) (anonymous, rss float64, err error) {
 // usage is what a process has used since it began.
 type usage struct {
 	cpu time.Duration
+	// childCPU is the time of children that have ended.
+	childCPU time.Duration
 	// childFaults are the page faults of children that have ended: it grows by hundreds
 	// with each command that is run, and by nothing else.
 	childFaults int64
@@ -115,6 +117,7 @@ func usageOf(pid int) (usage, error) {
 	}
 	return usage{
 		cpu:         time.Duration(number(14)+number(15)) * time.Second / userHZ,
+		childCPU:    time.Duration(number(16)+number(17)) * time.Second / userHZ,
 		childFaults: number(11),
 	}, nil
 }
@@ -162,8 +165,12 @@ func freezeKubelet() (thaw func() error, err error) {
 	return func() error { return syscall.Kill(pid, syscall.SIGCONT) }, nil
 }
 
-// thawKubelet has the kubelet go on, whoever stopped it.
-func thawKubelet() error {
+// thaw has the kubelet and the node's program go on, whoever stopped them. The program is
+// not there when the kubelet has yet to start it again.
+func thaw() error {
+	if pid, err := find("ovnkctl", "node"); err == nil {
+		_ = syscall.Kill(pid, syscall.SIGCONT) // fails if it has just ended
+	}
 	pid, err := find("kubelet", "")
 	if err != nil {
 		return err

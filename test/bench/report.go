@@ -31,6 +31,9 @@ func report(args []string, stdout io.Writer) error {
 		return fmt.Errorf("%w: run test/bench/run node first", err)
 	}
 	r.Machine.Version = *version
+	if err := r.readServices(*dir); err != nil {
+		return err
+	}
 	files, err := filepath.Glob(filepath.Join(*dir, "processes-*.json"))
 	if err != nil {
 		return err
@@ -46,8 +49,13 @@ func report(args []string, stdout io.Writer) error {
 			}
 		}
 	}
-	if r.Programs, err = readBenchmarks(filepath.Join(*dir, "programs.txt")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	r.Programs = map[string]Benchmark{}
+	for _, file := range []string{"programs.txt", "policies.txt"} {
+		some, err := readBenchmarks(filepath.Join(*dir, file))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		maps.Copy(r.Programs, some)
 	}
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -59,6 +67,26 @@ func report(args []string, stdout io.Writer) error {
 	w := &markdown{Writer: bufio.NewWriter(stdout)}
 	w.all(r)
 	return w.Flush()
+}
+
+// readServices reads the measurements of services, in sandboxes of one or more sizes.
+func (r *Results) readServices(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "services-*.json"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		var one Results
+		if err := readJSON(file, &one); err != nil {
+			return err
+		}
+		for _, s := range one.Services {
+			s.Machine = one.Machine
+			r.Services = append(r.Services, s)
+		}
+	}
+	slices.SortFunc(r.Services, func(a, b *Services) int { return b.Nodes - a.Nodes })
+	return nil
 }
 
 func readJSON(file string, v any) error {
@@ -128,6 +156,10 @@ func (w *markdown) all(r Results) {
 		r.Shim.SizeMiB, r.Shim.CPU.P50, r.Shim.CPU.P99, r.Shim.MaxRSSMiB, r.Shim.CPU.N)
 	w.memory(r)
 	w.restart(r)
+	w.services(r)
+	w.changeCosts(r)
+	w.hostCosts(r)
+	w.policies(r)
 	w.programs(r)
 }
 
@@ -287,6 +319,9 @@ func (w *markdown) programs(r Results) {
 	w.line("| benchmark | figures |")
 	w.line("|---|---|")
 	for _, name := range slices.Sorted(maps.Keys(r.Programs)) {
+		if strings.HasPrefix(name, policiesBenchmark) {
+			continue // has a chapter of its own
+		}
 		b := r.Programs[name]
 		var parts []string
 		for _, unit := range slices.Sorted(maps.Keys(b)) {

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,5 +63,36 @@ func TestPartName(t *testing.T) {
 		if got := partName(c.args); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.args, got, c.want)
 		}
+	}
+}
+
+func TestPoliciesReport(t *testing.T) {
+	t.Parallel()
+	report := func(programs map[string]Benchmark) string {
+		var out strings.Builder
+		w := &markdown{Writer: bufio.NewWriter(&out)}
+		w.policies(Results{Programs: programs})
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	ours := Benchmark{
+		"acls-with": 4000, "s-sync": 12, "s-sync-rows": 3, "txns-sync": 8, "ms-restart-p50": 700, "ms-flip-p50": 30, "ms-flip-p90": 40, "ms-flip-p99": 50,
+		"ms-flip-rows-p50": 10, "MiB-ovnkctl-node-with": 64, "s-cpu-ovnkctl-node": 1.5,
+	}
+	floor := Benchmark{"acls-with": 4000, "s-sync": 10, "s-sync-rows": 2, "txns-sync": 3, "ms-flip-p50": 40, "ms-flip-request-p50": 20, "MiB-ovs-vswitchd-with": 99}
+	got := report(map[string]Benchmark{"sim Policies/ours": ours, "sim Policies/floor": floor})
+	for _, line := range []string{
+		"| with them | 4000 |", "flows after 12.0 s; the floor 2.0 s (3 calls of `ovn-nbctl`) and 10.0 s: **1.20**",
+		"| label: 1,000 pods become peers of 30 policies, or no peers | 10 / 0 / 0 | 30 / 40 / 50 | 40 / 0 / 0 | 20 / 0 / 0 | 0.75 | 1.50 |",
+		"| ovnkctl-node | – | 64.0 | – | 1.5 | – |", "| ovs-vswitchd | – | – | 99.0 | – | – |",
+	} {
+		if !strings.Contains(got, line) {
+			t.Errorf("no %q in\n%s", line, got)
+		}
+	}
+	if got := report(map[string]Benchmark{"sim Policies/ours": ours}); got != "" {
+		t.Errorf("without a floor there is %q", got)
 	}
 }

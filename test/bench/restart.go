@@ -18,19 +18,19 @@ var containerID = regexp.MustCompile(`[0-9a-f]{64}`)
 
 // restart ends the node's program and starts its container again in the place of the
 // kubelet, which is stopped and would only add its own delay.
-func (b *bench) restart(ctx context.Context, pods int) error {
-	b.log.Info("restart", "pods", pods)
+func (b *bench) restart(ctx context.Context) (*Restart, error) {
+	b.log.Info("restart")
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", b.agent))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ids := containerID.FindAllString(string(raw), -1)
 	if len(ids) == 0 {
-		return fmt.Errorf("process %d is in no container: %s", b.agent, raw)
+		return nil, fmt.Errorf("process %d is in no container: %s", b.agent, raw)
 	}
 	id := ids[len(ids)-1]
 	if err := syscall.Kill(b.agent, syscall.SIGTERM); err != nil {
-		return err
+		return nil, err
 	}
 	// containerd deletes the task when its process has ended; only then can it start again.
 	var start time.Time
@@ -39,36 +39,37 @@ func (b *bench) restart(ctx context.Context, pods int) error {
 			return false, errors.New("it does not end")
 		}
 		start = time.Now()
-		out, err := exec.CommandContext(ctx, "ctr", "-n", "k8s.io", "tasks", "start", "-d", id).CombinedOutput()
+		// What it logs has nobody to read it: a pipe would fill, and hold it up.
+		out, err := exec.CommandContext(ctx, "ctr", "-n", "k8s.io", "tasks", "start", "-d", "--null-io", id).CombinedOutput()
 		if err != nil {
 			return false, fmt.Errorf("ctr tasks start: %w: %s", err, out)
 		}
 		return true, nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for !nodeReady() {
 		if time.Since(start) > time.Minute {
-			return errors.New("the node's program is not ready a minute after its restart")
+			return nil, errors.New("the node's program is not ready a minute after its restart")
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 	took := time.Since(start)
 	b.task = id
 	if b.agent, err = find("ovnkctl", "node"); err != nil {
-		return err
+		return nil, err
 	}
 	time.Sleep(3 * time.Second) // a late write would be one, too
 	m, err := scrape()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b.out.Restart = &Restart{Pods: pods, Ready: millis(took), Transactions: map[string]float64{}}
+	r := &Restart{Ready: millis(took), Transactions: map[string]float64{}}
 	for _, db := range []string{"nb", "sb", "ovs"} {
-		b.out.Restart.Transactions[db] = m.transactions(db)
+		r.Transactions[db] = m.transactions(db)
 	}
-	return nil
+	return r, nil
 }
 
 // handBack ends what restart started: the kubelet knows only that the container has ended,

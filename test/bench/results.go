@@ -19,6 +19,7 @@ type Results struct {
 	Controller []process            `json:"controller"`
 	Restart    *Restart             `json:"restart,omitempty"`
 	Programs   map[string]Benchmark `json:"programs"`
+	Services   []*Services          `json:"services,omitempty"`
 }
 
 // Machine says where the figures come from.
@@ -91,8 +92,81 @@ type Shim struct {
 // Restart is a restart of the node's program.
 type Restart struct {
 	Pods         int                `json:"pods"`
+	Services     int                `json:"services"`
 	Ready        float64            `json:"ready"`
 	Transactions map[string]float64 `json:"transactions"`
+}
+
+// Services are the measurements of services in one sandbox.
+type Services struct {
+	Machine Machine          `json:"machine"`
+	Nodes   int              `json:"nodes"` // of the sandbox
+	Changes []EndpointChange `json:"changes"`
+	Crowd   *Crowd           `json:"crowd,omitempty"`
+}
+
+// EndpointChange is how long changes of an end point take with that many services.
+type EndpointChange struct {
+	Services     int            `json:"services"`
+	Clients      []ClientChange `json:"clients"`
+	Transactions float64        `json:"transactions"` // of the node's program, per change
+}
+
+// ClientChange is what one client sees: of our changes, and of the floors'.
+type ClientChange struct {
+	Client  string `json:"client"`
+	Ours    Change `json:"ours"`
+	Raw     Change `json:"raw"`     // one JSON-RPC request
+	Command Change `json:"command"` // ovn-nbctl --wait=hv
+	// Everywhere is the same on all nodes of the sandbox at once.
+	Everywhere Change `json:"everywhere,omitzero"`
+}
+
+// Change is the time from the change until a connection reaches the new backend, until
+// whoever made it was told that it is made, and until the row is in the Northbound database.
+type Change struct {
+	Answered Stat `json:"answered"`
+	Told     Stat `json:"told"`
+	Row      Stat `json:"row"`
+	Asked    int  `json:"asked"` // connections between change and answer
+	Lost     int  `json:"lost"`  // of them, without any answer
+}
+
+// Crowd is what many services cost.
+type Crowd struct {
+	Services    int                `json:"services"`
+	Endpoints   int                `json:"endpoints"` // of each
+	Created     float64            `json:"created"`   // when the API server had all
+	Rows        float64            `json:"rows"`      // when the Northbound database had all
+	Installed   float64            `json:"installed"` // when Open vSwitch had all
+	Deleted     float64            `json:"deleted"`   // when Open vSwitch had none any more
+	Before      Sizes              `json:"before"`
+	With        Sizes              `json:"with"`
+	CPU         map[string]float64 `json:"cpu"` // ms, by process, until installed
+	Idle, Full  []process
+	Restart     *Restart    `json:"restart"`
+	AfterStart  []process   `json:"afterStart"` // the node's program after its restart
+	NodePorts   []NodePorts `json:"nodePorts"`
+	Transacted  float64     `json:"transacted"` // transactions in the Northbound database
+	DeleteCalls float64     `json:"deleteCalls"`
+}
+
+// Sizes are how much there is.
+type Sizes struct {
+	NB     int `json:"nb"` // rows of the node's program
+	SB     int `json:"sb"` // logical flows
+	Flows  int `json:"flows"`
+	Bridge int `json:"bridge"` // flows of the external bridge
+}
+
+// NodePorts is what services with a node port cost that appear one after another.
+type NodePorts struct {
+	Before   int                `json:"before"` // how many there were
+	Added    int                `json:"added"`
+	Each     float64            `json:"each"`     // ms from one to the next, by the API
+	CPU      map[string]float64 `json:"cpu"`      // ms per service, by process
+	Children float64            `json:"children"` // ms per service, of commands of the node's program
+	Served   float64            `json:"served"`   // ms from creating one more until it answers
 }
 
 // Benchmark are the metrics of one Go benchmark.
