@@ -45,12 +45,28 @@ kind: ## Build the image with Docker and install on a kind cluster (needs docker
 	deploy/image/kind.sh
 
 .PHONY: test
-test: ovn-root lint test-unit test-ovn test-kube test-e2e ## Everything: lint, unit, real OVN, real API server, and the sandbox end to end
+test: ovn-root lint cross-vet test-unit test-ovn test-kube test-e2e ## Everything: lint, unit, real OVN, real API server, and the sandbox end to end
 
 .PHONY: test-unit
 test-unit: ## Unit, golden and property tests; minutes at most, no OVN needed
 	go vet ./...
 	go test ./...
+
+# Where the operator's tools run; the network itself runs on Linux alone.
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+
+.PHONY: cross
+cross: ## Build the command for the machines of operators into dist/: PLATFORMS
+	@for p in $(PLATFORMS); do \
+		os=$${p%/*} arch=$${p#*/}; suffix=; if [ $$os = windows ]; then suffix=.exe; fi; \
+		echo "dist/ovnkctl-$$os-$$arch$$suffix"; \
+		GOOS=$$os GOARCH=$$arch $(GOBUILD) -o dist/ovnkctl-$$os-$$arch$$suffix ./cmd/ovnkctl; \
+	done
+
+.PHONY: cross-vet
+cross-vet: # whether it compiles elsewhere, without the minutes that linkers take
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./cmd/ovnkctl
+	GOOS=windows GOARCH=amd64 $(GO) vet ./cmd/ovnkctl
 
 .PHONY: ovn-root
 ovn-root: # real OVN and OVS for the tests, cached outside the checkout
@@ -59,7 +75,12 @@ ovn-root: # real OVN and OVS for the tests, cached outside the checkout
 
 .PHONY: test-ovn
 test-ovn: ovn-root ## Tests against real ovsdb-server, northd, ovn-controller and vswitchd (root)
-	go test -tags ovn -count=1 -p 1 ./internal/... ./test/ovn/...
+	go test -tags ovn -count=1 -p 1 ./internal/... ./test/ovn/... ./test/bundle/...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME (60s) each; one with NAME, e.g. NAME=FuzzLoad
+	@grep -rn '^func Fuzz' --include='*_test.go' internal | sed 's|^\(.*\)/[^/]*:[0-9]*:func \([A-Za-z]*\).*|\1 \2|' | grep "$(NAME)" | sort -u | \
+	while read -r dir name; do echo "== $$name in $$dir"; go test "./$$dir" -run '^$$' -fuzz "^$$name\$$" -fuzztime $${FUZZTIME:-60s} || exit 1; done
 
 .PHONY: test-kube
 test-kube: ## Tests of rights, policies and the installer against a real API server
@@ -71,9 +92,17 @@ test-kube: ## Tests of rights, policies and the installer against a real API ser
 test-e2e: build ## Tests in the sandbox: real API server, kubelets, pods and packets (root)
 	test/e2e/run
 
+.PHONY: conformance
+conformance: build ## Kubernetes' network specs, suites of the policy API; writes docs/conformance (root, sandbox)
+	test/conformance/run $(CONFORMANCE)
+
 .PHONY: bench
 bench: build ## Benchmarks beside their floor, as ratios; writes a report (root, sandbox)
 	test/bench/run
+
+.PHONY: bundle
+bundle: build ## Record the bundle in test/bundle again (root, sandbox)
+	test/bundle/record
 
 .PHONY: lint
 lint: ## Static checks: style limits, dependency direction, formatting
