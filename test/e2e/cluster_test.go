@@ -209,7 +209,7 @@ func podOn(ns, name, node string, args ...string) *corev1.Pod {
 	}
 }
 
-// start creates pods and waits until all are ready.
+// start creates pods and waits until all are ready, and earlier tests' pods gone.
 func (c *cluster) start(t *testing.T, pods ...*corev1.Pod) []*corev1.Pod {
 	t.Helper()
 	for _, p := range pods {
@@ -231,7 +231,42 @@ func (c *cluster) start(t *testing.T, pods ...*corev1.Pod) []*corev1.Pod {
 			return nil
 		})
 	}
+	c.settle(t)
 	return ready
+}
+
+// goodbye is what deleted pods are waited for; those of a stopped kubelet may stay.
+const goodbye = 20 * time.Second
+
+// settle waits until the pods of earlier tests are gone. Whenever a device comes or goes,
+// Open vSwitch in userspace reads the host's routes anew, and loses packets of its tunnels
+// for a millisecond: who sends a single packet sees it (docs/install.md).
+func (c *cluster) settle(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), goodbye)
+	defer cancel()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pods, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "app=e2e"})
+		leaving := 0
+		if err == nil {
+			for _, p := range pods.Items {
+				if p.DeletionTimestamp != nil {
+					leaving++
+				}
+			}
+			if leaving == 0 {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Logf("going on with %d pods that are still being deleted (%v)", leaving, err)
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func podReady(p *corev1.Pod) bool {

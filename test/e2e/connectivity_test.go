@@ -124,7 +124,8 @@ func nodeHas(n *corev1.Node, a netip.Addr) bool {
 func TestEverybodyReachesTheAPIServer(t *testing.T) {
 	c := open(t)
 	for _, pod := range c.everywhere(t, c.namespace(t)) {
-		c.mustExec(t, pod, "curl", "-sSk", "-m", "5", "https://kubernetes.default.svc.cluster.local/livez")
+		// A resolver repeats a lost question after 5 s (resolv.conf(5)).
+		c.mustExec(t, pod, "curl", "-sSk", "-m", "15", "https://kubernetes.default.svc.cluster.local/livez")
 	}
 	svc, err := c.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
 	if err != nil {
