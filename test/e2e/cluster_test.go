@@ -19,6 +19,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -192,7 +193,7 @@ func until(t *testing.T, what string, check func(ctx context.Context) error) {
 	}
 }
 
-// podOn describes an agnhost pod bound to a node.
+// podOn describes an agnhost pod bound to a node. One that serves is ready when it does.
 func podOn(ns, name, node string, args ...string) *corev1.Pod {
 	if len(args) == 0 {
 		args = []string{"netexec", "--http-port=8080", "--udp-port=8081"}
@@ -204,9 +205,22 @@ func podOn(ns, name, node string, args ...string) *corev1.Pod {
 			NodeName:                      node,
 			TerminationGracePeriodSeconds: &grace,
 			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
-			Containers:                    []corev1.Container{{Name: "main", Image: agnhost, Args: args}},
+			Containers:                    []corev1.Container{{Name: "main", Image: agnhost, Args: args, StartupProbe: serves(args)}},
 		},
 	}
+}
+
+// serves asks a pod for the port of its web server once a second until it answers once.
+func serves(args []string) *corev1.Probe {
+	for _, arg := range args {
+		if port, is := strings.CutPrefix(arg, "--http-port="); is {
+			return &corev1.Probe{
+				ProbeHandler:  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.Parse(port)}},
+				PeriodSeconds: 1, FailureThreshold: 60,
+			}
+		}
+	}
+	return nil
 }
 
 // start creates pods and waits until all are ready, and earlier tests' pods gone.

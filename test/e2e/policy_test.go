@@ -279,6 +279,7 @@ func (c *cluster) hasty(ns, name, node string, to []netip.Addr) *corev1.Pod {
 		tries.WriteString(attempt(ip))
 	}
 	p := podOn(ns, name, node)
+	p.Spec.Containers[0].StartupProbe = nil // ready or not, it begins
 	p.Spec.Containers[0].Command = []string{"sh", "-c",
 		"/agnhost netexec --http-port=8080 --udp-port=8081 & for i in $(seq 40); do " + tries.String() + "sleep 0.05; done; sleep 1; echo DONE; wait"}
 	p.Spec.Containers[0].Args = nil
