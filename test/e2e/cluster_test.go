@@ -32,6 +32,8 @@ const (
 	agnhost = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
 	// system is the namespace of the network's own pods.
 	system = "ovn-kubernetes"
+	// spaces begins the name of every namespace of a test.
+	spaces = "e2e-"
 	// patience bounds every wait for the cluster to reach a state.
 	patience = 3 * time.Minute
 )
@@ -143,7 +145,7 @@ func (c *cluster) nodes(t *testing.T) []string {
 // namespace makes a namespace that goes with the test.
 func (c *cluster) namespace(t *testing.T) string {
 	t.Helper()
-	ns, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
+	ns, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: spaces}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,25 +264,40 @@ func (c *cluster) settle(t *testing.T) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		pods, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "app=e2e"})
-		leaving := 0
-		if err == nil {
-			for _, p := range pods.Items {
-				if p.DeletionTimestamp != nil {
-					leaving++
-				}
-			}
-			if leaving == 0 {
-				return
-			}
+		left, err := c.leaving(ctx)
+		if left == 0 && err == nil {
+			return
 		}
 		select {
 		case <-ctx.Done():
-			t.Logf("going on with %d pods that are still being deleted (%v)", leaving, err)
+			t.Logf("going on while %d pods of earlier tests are being deleted (%v)", left, err)
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// leaving counts pods that are being deleted, alone or with their namespace.
+func (c *cluster) leaving(ctx context.Context) (int, error) {
+	namespaces, err := c.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	goes := map[string]bool{}
+	for _, ns := range namespaces.Items {
+		goes[ns.Name] = ns.DeletionTimestamp != nil
+	}
+	pods, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, p := range pods.Items {
+		if strings.HasPrefix(p.Namespace, spaces) && (goes[p.Namespace] || p.DeletionTimestamp != nil) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func podReady(p *corev1.Pod) bool {
