@@ -38,16 +38,16 @@ func (e *explainer) flows(ctx context.Context, start, uuid string) error {
 func (e *explainer) flow(node string, f *sb.LogicalFlow) {
 	d := detailOf(node, f)
 	what := fmt.Sprintf("logical flow of stage %s on node %s", d.Stage, node)
-	if x := e.rows[node]; x != nil && f.ExternalIDs["stage-hint"] != "" {
-		if found := x.ByPrefix(f.ExternalIDs["stage-hint"]); len(found) > 0 {
-			row := found[0].RowRef
+	if x := e.rows[node]; x != nil {
+		if found, ok := x.OfFlow(FlowKey{Hint: f.ExternalIDs["stage-hint"], Stage: d.Stage, Priority: d.Priority, Match: d.Match}); ok {
+			row := found.RowRef
 			d.Row = &row
 			e.out.Object = row.Object
 			what += ", for " + row.String()
 			if row.Object != (Object{}) {
 				what += " of " + row.Object.String()
 			}
-			e.add(x, found[0])
+			e.add(x, found)
 		}
 	}
 	e.out.Flows = append(e.out.Flows, d)

@@ -215,8 +215,8 @@ func (w *walker) join(ctx context.Context, node string, z Zone, rows *explain.In
 		hints[f.UUID[:len("01234567")]] = f.ExternalIDs["stage-hint"]
 	}
 	for _, h := range hops {
-		if found := rows.ByPrefix(hints[h.Flow.Cookie]); len(found) > 0 {
-			row := found[0].RowRef
+		if e, ok := rows.OfFlow(explain.FlowKey{Hint: hints[h.Flow.Cookie], Stage: h.Flow.Stage, Priority: h.Flow.Priority, Match: h.Flow.Match}); ok {
+			row := e.RowRef
 			h.Flow.Row = &row
 		}
 	}

@@ -146,10 +146,11 @@ func dial(ctx context.Context, from, network string, to netip.AddrPort) (c net.C
 
 var ports atomic.Uint32
 
-// freshPort is a source port that no other socket of the test has had. To conntrack a UDP
-// client with an old port is the old client, and goes where that one went.
+// freshPort is a source port that no other socket of the test has had, nor gets from the
+// kernel (ip_local_port_range begins at 32768). To conntrack a UDP client with an old port is
+// the old client, and goes where that one went.
 func freshPort() int {
-	const first, count = 33000, 27000
+	const first, count = 20000, 10000
 	return first + int(ports.Add(1)%count)
 }
 
