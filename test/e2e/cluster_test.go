@@ -225,7 +225,7 @@ func serves(args []string) *corev1.Probe {
 	return nil
 }
 
-// start creates pods and waits until all are ready, and earlier tests' pods gone.
+// start creates pods and waits until all are ready.
 func (c *cluster) start(t *testing.T, pods ...*corev1.Pod) []*corev1.Pod {
 	t.Helper()
 	for _, p := range pods {
@@ -247,7 +247,6 @@ func (c *cluster) start(t *testing.T, pods ...*corev1.Pod) []*corev1.Pod {
 			return nil
 		})
 	}
-	c.settle(t)
 	return ready
 }
 

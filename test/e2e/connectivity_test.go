@@ -32,7 +32,9 @@ func (c *cluster) everywhere(t *testing.T, ns string) []*corev1.Pod {
 			pods = append(pods, podOn(ns, fmt.Sprintf("%s-%d", node, i), node))
 		}
 	}
-	return c.start(t, pods...)
+	pods = c.start(t, pods...)
+	c.settle(t)
+	return pods
 }
 
 // TestEveryPodReachesEveryPod sends TCP, UDP and ICMP between all pairs of pods, on the

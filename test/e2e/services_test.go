@@ -62,6 +62,7 @@ func (c *cluster) stage(t *testing.T) *stage {
 		}
 	}
 	s.clients = c.start(t, pods...)[len(s.backends):]
+	c.settle(t)
 	return s
 }
 
