@@ -47,6 +47,7 @@ func TestSysctlsAreSavedOnceAndRestored(t *testing.T) {
 	set(panicKey, "0")
 	set(watches, "1000000")
 	set(instances, "128")
+	set("net.core.rmem_default", "212992")
 	if err := s.Apply(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,11 +16,13 @@ const procSys = "/proc/sys"
 // touched are the machine-wide sysctls that the sandbox or its kubelets change.
 var touched = []string{
 	"vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops", "kernel.keys.root_maxkeys", "kernel.keys.root_maxbytes",
-	"fs.inotify.max_user_instances", "fs.inotify.max_user_watches",
+	"fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "net.core.rmem_default",
 }
 
-// raised are lower limits that several kubelets and containerds on one kernel need.
-var raised = map[string]int{"fs.inotify.max_user_instances": 8192, "fs.inotify.max_user_watches": 524288}
+// raised are lower limits that several kubelets and containerds on one kernel need, and what
+// a device's packets may take in bytes until Open vSwitch in userspace reads them: 208 KiB
+// are four segments that are not yet cut, and a burst of the API server's has more.
+var raised = map[string]int{"fs.inotify.max_user_instances": 8192, "fs.inotify.max_user_watches": 524288, "net.core.rmem_default": 4 << 20}
 
 // Sysctls saves and restores machine-wide settings.
 type Sysctls struct {
