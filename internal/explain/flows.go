@@ -39,7 +39,7 @@ func (e *explainer) flow(node string, f *sb.LogicalFlow) {
 	d := detailOf(node, f)
 	what := fmt.Sprintf("logical flow of stage %s on node %s", d.Stage, node)
 	if x := e.rows[node]; x != nil {
-		if found, ok := x.OfFlow(FlowKey{Hint: f.ExternalIDs["stage-hint"], Stage: d.Stage, Priority: d.Priority, Match: d.Match}); ok {
+		if found, ok := x.OfFlow(KeyOf(f)); ok {
 			row := found.RowRef
 			d.Row = &row
 			e.out.Object = row.Object
@@ -87,7 +87,9 @@ func (e *explainer) flowsOfRows(ctx context.Context) error {
 		}
 		for _, f := range list {
 			d := detailOf(n, f)
-			d.Row = rows[f.ExternalIDs["stage-hint"]]
+			if row, ok := e.rows[n].OfFlow(KeyOf(f)); ok {
+				d.Row = rows[row.UUID[:prefixDigits]]
+			}
 			e.out.Flows = append(e.out.Flows, d)
 		}
 	}

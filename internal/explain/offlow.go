@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
+	"github.com/ovnkctl/ovnkctl/internal/ovn/sb"
 )
 
 // aclPriorityOffset is what ovn-northd adds to an ACL's priority to get its flows'
@@ -21,6 +22,11 @@ type FlowKey struct {
 	Stage    string // e.g. ls_out_acl_eval
 	Priority int
 	Match    string
+}
+
+// KeyOf is what finds a logical flow's row.
+func KeyOf(f *sb.LogicalFlow) FlowKey {
+	return FlowKey{Hint: f.ExternalIDs["stage-hint"], Stage: f.ExternalIDs["stage-name"], Priority: f.Priority, Match: f.Match}
 }
 
 // OfFlow finds the row that a logical flow was made of: the one that its hint names, or else

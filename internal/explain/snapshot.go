@@ -148,13 +148,28 @@ func (s *Snapshot) LogicalFlows(ctx context.Context, node string, starts []strin
 
 // FlowsFor implements Source.
 func (s *Snapshot) FlowsFor(ctx context.Context, node string, rows []string) ([]*sb.LogicalFlow, error) {
+	x, err := s.Rows(ctx, node)
+	if err != nil {
+		return nil, err
+	}
 	r := s.of(node)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := s.readFlows(ctx, node, r); err != nil {
 		return nil, err
 	}
-	return gather(r.flowsFor, rows), nil
+	out := gather(r.flowsFor, rows)
+	for hint, flows := range r.flowsFor {
+		if len(x.ByPrefix(hint)) > 0 {
+			continue // the hint is current
+		}
+		for _, f := range flows {
+			if e, ok := x.OfFlow(KeyOf(f)); ok && slices.Contains(rows, e.UUID[:prefixDigits]) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out, nil
 }
 
 func gather(by map[string][]*sb.LogicalFlow, starts []string) []*sb.LogicalFlow {

@@ -4,11 +4,13 @@ package ovn
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ovnkctl/ovnkctl/internal/explain"
+	"github.com/ovnkctl/ovnkctl/internal/inspect"
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/nb"
 )
@@ -63,5 +65,29 @@ func TestReplacedACLIsKnown(t *testing.T) {
 	})
 	if e, ok := x.OfFlow(key); !ok || e.UUID != now {
 		t.Errorf("flow %+v is of %+v, want ACL %s", key, e, now)
+	}
+
+	// And back: the ACL's flows are asked for by its UUID.
+	var paths []string
+	for name, backend := range map[string]string{"OVN_Northbound": l.nb.Backend(), "OVN_Southbound": l.sb.Backend()} {
+		path := filepath.Join(l.dir, name+".db")
+		if err := os.WriteFile(path, []byte(l.run("ovsdb-client", "backup", backend, name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	record, err := inspect.Open(inspect.OpenConfig{Paths: paths})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer record.Close() //nolint:errcheck // read only
+	snapshot := explain.FromSnapshot(record)
+	nodes, err := snapshot.Nodes(t.Context())
+	if err != nil || len(nodes) != 1 {
+		t.Fatalf("nodes %v, %v", nodes, err)
+	}
+	flows, err := snapshot.FlowsFor(t.Context(), nodes[0], []string{now[:len("01234567")]})
+	if err != nil || len(flows) != 1 || flows[0].Match != key.Match {
+		t.Errorf("flows of ACL %s: %+v, %v; want that of %+v", now, flows, err, key)
 	}
 }
