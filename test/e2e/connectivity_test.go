@@ -126,8 +126,7 @@ func nodeHas(n *corev1.Node, a netip.Addr) bool {
 func TestEverybodyReachesTheAPIServer(t *testing.T) {
 	c := open(t)
 	for _, pod := range c.everywhere(t, c.namespace(t)) {
-		// A resolver repeats a lost question after 5 s (resolv.conf(5)).
-		c.mustExec(t, pod, "curl", "-sSk", "-m", "15", "https://kubernetes.default.svc.cluster.local/livez")
+		c.mustExec(t, pod, "curl", "-sSk", "-m", "5", "https://kubernetes.default.svc.cluster.local/livez")
 	}
 	svc, err := c.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
 	if err != nil {

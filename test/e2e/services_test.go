@@ -148,11 +148,9 @@ func (a asker) tcp(ctx context.Context, to netip.AddrPort, path string) (string,
 	return strings.TrimSpace(out), err
 }
 
-// udp asks its UDP server, again when no answer comes, as UDP's clients do: from the same
-// port, so that it is the same connection with the same backend.
+// udp asks its UDP server.
 func (a asker) udp(ctx context.Context, to netip.AddrPort, what string) (string, error) {
-	out, err := a.run(ctx, "sh", "-c", fmt.Sprintf(
-		"p=$((20000 + $$ %% 10000)); for i in 1 2 3; do r=$(echo %s | nc -u -p $p -w 2 -W 1 %s %d); [ -z \"$r\" ] || break; done; echo \"$r\"", what, to.Addr(), to.Port()))
+	out, err := a.run(ctx, "sh", "-c", fmt.Sprintf("echo %s | nc -u -w 5 -W 1 %s %d", what, to.Addr(), to.Port()))
 	return strings.TrimSpace(out), err
 }
 
