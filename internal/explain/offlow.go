@@ -30,9 +30,9 @@ func KeyOf(f *sb.LogicalFlow) FlowKey {
 }
 
 // OfFlow finds the row that a logical flow was made of: the one that its hint names, or else
-// the ACL that the flow says. ovn-northd keeps the flow of an ACL that is replaced by an
-// equal one, as happens to a policy that is deleted and made again, and now and then the
-// hint of the row that is gone with it.
+// the ACL that the flow says. When ovn-northd (25.03) computes all anew, it keeps the flow of
+// an ACL that was replaced by an equal one, as happens to a policy that is deleted and made
+// again, with the hint of the row that is gone.
 func (x *Index) OfFlow(f FlowKey) (*Entry, bool) {
 	if found := x.ByPrefix(f.Hint); len(found) > 0 {
 		return found[0], true

@@ -166,6 +166,14 @@ func (l *logical) program(t *rapid.T, c policy.Cluster, node policy.Node) *trace
 		store.SetDomain(name, addrs)
 	}
 	store.MarkSynced()
+	l.converge(t, e, topology.Name) // the zone has no way out
+	z.startTracer(t, "--ct=new", "--ct=new", "--ct=new", "--ct=new")
+	return z
+}
+
+// converge runs an engine until the zone's databases hold what it wants and ovn-northd has
+// seen it. Objects may be refused by policies, and by the features that are named.
+func (l *logical) converge(t *rapid.T, e *engine.Engine, mayRefuse ...string) {
 	ctx, cancel := context.WithTimeout(context.Background(), box.Patience)
 	defer cancel()
 	ended := make(chan struct{})
@@ -180,7 +188,7 @@ func (l *logical) program(t *rapid.T, c policy.Cluster, node policy.Node) *trace
 	}
 	for _, p := range e.Status().Problems {
 		for _, r := range p.Reasons {
-			if !slices.Contains(policies.Codes, r.Code) && p.Feature != topology.Name { // the zone has no way out
+			if !slices.Contains(policies.Codes, r.Code) && !slices.Contains(mayRefuse, p.Feature) {
 				t.Fatalf("not programmed: %+v", p)
 			}
 		}
@@ -188,18 +196,16 @@ func (l *logical) program(t *rapid.T, c policy.Cluster, node policy.Node) *trace
 	cancel()
 	<-ended
 	l.run("ovn-nbctl", "--db="+l.nb.Backend(), "--timeout=60", "--wait=sb", "sync")
-	z.startTracer(t)
-	return z
 }
 
-// startTracer starts ovn-trace as a server, which knows the database as it is now. New
-// connections are what is traced, in each of the pipelines.
-func (z *tracedZone) startTracer(t *rapid.T) {
+// startTracer starts ovn-trace as a server, which knows the database as it is now, with the
+// options that say what conntrack finds in each of the pipelines.
+func (z *tracedZone) startTracer(t *rapid.T, conntrack ...string) {
 	z.traces++ // the one before removes its files when it gets to it
 	name := filepath.Join(z.dir, fmt.Sprint("trace", z.traces))
 	z.socket = name + ".ctl"
-	z.tracer = ovntest.Command(z.t, "ovn-trace", "--db="+z.sb.Backend(), "--ct=new", "--ct=new", "--ct=new", "--ct=new",
-		"--unixctl="+z.socket, "--pidfile="+name+".pid", "--detach", "--no-chdir")
+	z.tracer = ovntest.Command(z.t, "ovn-trace", append(conntrack, "--db="+z.sb.Backend(),
+		"--unixctl="+z.socket, "--pidfile="+name+".pid", "--detach", "--no-chdir")...)
 	z.tracer.Env = append(os.Environ(), "OVS_RUNDIR="+z.dir, "OVN_RUNDIR="+z.dir)
 	if out, err := z.tracer.CombinedOutput(); err != nil {
 		t.Fatalf("ovn-trace: %v\n%s", err, out)

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/ovnkctl/ovnkctl/internal/explain"
 	"github.com/ovnkctl/ovnkctl/internal/ovn"
-	"github.com/ovnkctl/ovnkctl/internal/ovn/ovntest"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/sb"
 	"github.com/ovnkctl/ovnkctl/internal/policy"
 	"github.com/ovnkctl/ovnkctl/internal/policy/policytest"
@@ -32,7 +29,6 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/trace"
 	"github.com/ovnkctl/ovnkctl/internal/world"
 	"github.com/ovnkctl/ovnkctl/internal/world/plan"
-	"github.com/ovnkctl/ovnkctl/test/ovn/box"
 )
 
 const (
@@ -158,11 +154,10 @@ func connect(t *rapid.T, n *world.Network, node *world.Node) {
 		if _, has := plan.OfFamily(g.Addresses, a); has || !n.HasFamily(a) {
 			continue
 		}
-		bits, hop := 24, "."
+		bits := 24
 		if a.Is6() {
-			bits, hop = 64, "::"
+			bits = 64
 		}
-		_ = hop
 		p := netip.PrefixFrom(a, bits)
 		g.Addresses = append(g.Addresses, p)
 		g.NextHops = append(g.NextHops, plan.Last(p.Masked()))
@@ -177,29 +172,14 @@ func (z *tracedNode) programAll(t *rapid.T, fill func(*world.Store), f policies.
 		World: store, NB: z.db, SB: z.sbDB(), Features: []feature.Feature{topology.Feature{}, pods.Feature{}, f},
 	})
 	fill(store) // the engine hears of it
-	ctx, cancel := context.WithTimeout(context.Background(), box.Patience)
-	defer cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = e.Run(ctx)
-	}()
-	select {
-	case <-e.Synced():
-	case <-ctx.Done():
-		t.Fatalf("the zone is not programmed: %+v", e.Status())
-	}
-	for _, p := range e.Status().Problems {
-		for _, r := range p.Reasons {
-			if !slices.Contains(policies.Codes, r.Code) {
-				t.Fatalf("not programmed: %+v", p)
-			}
+	z.converge(t, e)
+	var conntrack []string
+	for _, a := range (trace.Request{CT: "new"}).Args() { // what a single run has
+		if strings.HasPrefix(a, "--ct") {
+			conntrack = append(conntrack, a)
 		}
 	}
-	cancel()
-	<-ended
-	z.run("ovn-nbctl", "--db="+z.nb.Backend(), "--timeout=60", "--wait=sb", "sync")
-	z.serveTraces(t)
+	z.startTracer(t, conntrack...)
 	z.index()
 	z.readFlows(t)
 }
@@ -210,24 +190,6 @@ func (l *logical) sbDB() *ovn.DB {
 		l.southbound = l.sb.Connect(l.t, "SB_Global", "Chassis", "Encap")
 	}
 	return l.southbound
-}
-
-// serveTraces starts ovn-trace as a server, with the options that a single run has.
-func (z *tracedNode) serveTraces(t *rapid.T) {
-	z.traces++
-	name := filepath.Join(z.dir, fmt.Sprint("trace", z.traces))
-	z.socket = name + ".ctl"
-	args := []string{"--db=" + z.sb.Backend(), "--unixctl=" + z.socket, "--pidfile=" + name + ".pid", "--detach", "--no-chdir"}
-	for _, a := range (trace.Request{CT: "new"}).Args() {
-		if strings.HasPrefix(a, "--ct") {
-			args = append(args, a)
-		}
-	}
-	z.tracer = ovntest.Command(z.t, "ovn-trace", args...)
-	z.tracer.Env = append(os.Environ(), "OVS_RUNDIR="+z.dir, "OVN_RUNDIR="+z.dir)
-	if out, err := z.tracer.CombinedOutput(); err != nil {
-		t.Fatalf("ovn-trace: %v\n%s", err, out)
-	}
 }
 
 // index knows the rows of the Northbound database.
