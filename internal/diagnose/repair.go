@@ -67,7 +67,7 @@ func (r *RepairReport) done() int {
 
 // Text implements output.Textual.
 func (r *RepairReport) Text(w io.Writer, s output.Style, wide bool) error {
-	p := &printer{w: w}
+	p := &output.Printer{W: w}
 	for i := range r.Asked {
 		a := &r.Asked[i]
 		what := "the host"
@@ -78,20 +78,20 @@ func (r *RepairReport) Text(w io.Writer, s output.Style, wide bool) error {
 		if a.Why != "" {
 			line += ": " + a.Why
 		}
-		p.line("%s", line)
+		p.Line("%s", line)
 	}
 	if len(r.Asked) == 0 {
-		p.line("nothing to repair")
+		p.Line("nothing to repair")
 	} else {
-		p.line("%d of %d done; findings: %d before, %d now", r.done(), len(r.Asked), r.Before, len(r.After.Findings))
+		p.Line("%d of %d done; findings: %d before, %d now", r.done(), len(r.Asked), r.Before, len(r.After.Findings))
 	}
 	if len(r.After.Findings) > 0 || len(r.After.Problems) > 0 {
-		p.line("")
-		if p.err == nil {
-			p.err = r.After.Text(w, s, wide)
+		p.Line("")
+		if p.Err == nil {
+			p.Err = r.After.Text(w, s, wide)
 		}
 	}
-	return p.err
+	return p.Err
 }
 
 // Names implements output.Named: the objects that findings are about still.

@@ -64,9 +64,9 @@ const fewest = 3
 
 // Text implements output.Textual: each finding with what it explains and what to do.
 func (r *Report) Text(w io.Writer, s output.Style, wide bool) error {
-	p := &printer{w: w}
+	p := &output.Printer{W: w}
 	for i := range r.Findings {
-		p.finding(&r.Findings[i], s, wide)
+		r.Findings[i].print(p, s, wide)
 	}
 	counts := map[Severity]int{}
 	for i := range r.Findings {
@@ -78,20 +78,21 @@ func (r *Report) Text(w io.Writer, s output.Style, wide bool) error {
 	} else {
 		summary += fmt.Sprintf("%d errors, %d warnings, %d infos", counts[Error], counts[Warning], counts[Info])
 	}
-	p.line("%s", summary)
+	p.Line("%s", summary)
 	var problems []error
 	for _, x := range r.Problems {
 		problems = append(problems, x)
 	}
 	for _, l := range output.ProblemLines(problems) {
-		p.line("%s", l)
+		p.Line("%s", l)
 	}
-	return p.err
+	return p.Err
 }
 
-func (p *printer) finding(f *Finding, s output.Style, wide bool) {
+// print writes a finding for people.
+func (f *Finding) print(p *output.Printer, s output.Style, wide bool) {
 	mark := map[Severity]func(string) string{Info: s.Dim, Warning: s.Warn, Error: s.Bad}[f.Severity]
-	p.line("%s %s %s", mark(string(f.Severity)), s.Bold(f.Code), f.Title)
+	p.Line("%s %s %s", mark(string(f.Severity)), s.Bold(f.Code), f.Title)
 	where := ""
 	if f.Node != "" && !strings.Contains(f.Message, f.Node) {
 		where = "node " + f.Node + ": "
@@ -99,31 +100,19 @@ func (p *printer) finding(f *Finding, s output.Style, wide bool) {
 	if f.Object != nil && f.Object.Kind != "Node" && !strings.Contains(f.Message, f.Object.Name) {
 		where = f.Object.String() + ", " + where
 	}
-	p.line("  %s%s", where, f.Message)
+	p.Line("  %s%s", where, f.Message)
 	for _, e := range f.Evidence {
-		p.line("    %s", s.Dim(e))
+		p.Line("    %s", s.Dim(e))
 	}
 	for i, x := range f.Explains {
 		if i == fewest && !wide {
-			p.line("  explains %d more findings (-o wide lists them)", len(f.Explains)-fewest)
+			p.Line("  explains %d more findings (-o wide lists them)", len(f.Explains)-fewest)
 			break
 		}
-		p.line("  explains %s: %s", x.Code, x.Message)
+		p.Line("  explains %s: %s", x.Code, x.Message)
 	}
-	p.line("  → %s", f.Next)
-	p.line("")
-}
-
-// printer keeps the first error.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) line(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
-	}
+	p.Line("  → %s", f.Next)
+	p.Line("")
 }
 
 // Formats implements output.Formatted.

@@ -36,8 +36,8 @@ const (
 
 // Text implements output.Textual: the stages in order, and what the pod waits for.
 func (t *Timeline) Text(w io.Writer, s output.Style, wide bool) error {
-	p := &printer{w: w}
-	p.line("%s", t.headline(s))
+	p := &output.Printer{W: w}
+	p.Line("%s", t.headline(s))
 	table := output.Table{Header: []string{"STAGE", "STATE", "TIME (UTC)", "AFTER", "TOOK", "WHAT"}}
 	if wide {
 		table.Header = append(table.Header, "NODE", "DETAIL")
@@ -46,24 +46,24 @@ func (t *Timeline) Text(w io.Writer, s output.Style, wide bool) error {
 	for i := range t.Stages {
 		table.Rows = append(table.Rows, r.row(&t.Stages[i]))
 	}
-	if p.err == nil {
-		p.err = table.Write(w, s)
+	if p.Err == nil {
+		p.Err = table.Write(w, s)
 	}
 	for i := range t.Stages {
 		if e := &t.Stages[i]; e.Error != "" {
-			p.line("%s", s.Warn(fmt.Sprintf("last error of %s, at %s: %s", e.Name, when(e.ErrorTime), oneLine(e.Error))))
+			p.Line("%s", s.Warn(fmt.Sprintf("last error of %s, at %s: %s", e.Name, when(e.ErrorTime), oneLine(e.Error))))
 		}
 	}
 	for _, n := range t.Notes {
-		p.line("%s", s.Dim(n))
+		p.Line("%s", s.Dim(n))
 	}
 	if t.Next != "" {
-		p.line("→ %s", t.Next)
+		p.Line("→ %s", t.Next)
 	}
 	for _, l := range output.ProblemLines(inspect.Errors(t.Problems)) {
-		p.line("%s", l)
+		p.Line("%s", l)
 	}
-	return p.err
+	return p.Err
 }
 
 func (t *Timeline) headline(s output.Style) string {

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -181,32 +180,25 @@ func (c *Change) ExitCode() int { return output.OK }
 
 // Text implements output.Textual: what is new as a report tells it, what is gone in a line.
 func (c *Change) Text(w io.Writer, s output.Style, wide bool) error {
-	p := &printer{w: w}
+	p := &output.Printer{W: w}
 	at := c.Time.Local().Format(time.TimeOnly)
 	for i := range c.Gone {
 		f := &c.Gone[i]
-		p.line("%s %s %s: %s", at, s.Good("gone"), s.Bold(f.Code), f.Message)
+		p.Line("%s %s %s: %s", at, s.Good("gone"), s.Bold(f.Code), f.Message)
 	}
 	for i := range c.New {
-		p.lead("%s %s ", at, s.Bold("new"))
-		p.finding(&c.New[i], s, wide)
+		p.F("%s %s ", at, s.Bold("new"))
+		c.New[i].print(p, s, wide)
 	}
 	for _, x := range c.Problems {
-		p.line("%s %s %s", at, s.Warn("unread"), strings.TrimSpace(x.Error()))
+		p.Line("%s %s %s", at, s.Warn("unread"), strings.TrimSpace(x.Error()))
 	}
 	if c.Findings == 0 {
-		p.line("%s %s", at, s.Good("no findings"))
+		p.Line("%s %s", at, s.Good("no findings"))
 	} else {
-		p.line("%s findings: %d", at, c.Findings)
+		p.Line("%s findings: %d", at, c.Findings)
 	}
-	return p.err
-}
-
-// lead writes what is before a finding on its first line.
-func (p *printer) lead(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
+	return p.Err
 }
 
 // Names implements output.Named: what happened to which code.

@@ -11,29 +11,17 @@ import (
 	"github.com/ovnkctl/ovnkctl/internal/output"
 )
 
-// printer keeps the first error of writing.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) f(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
-}
-
 // Text writes the explanation for people. Wide has all columns of the rows, and the
 // OpenFlow flows.
 func (e *Explanation) Text(w io.Writer, wide bool) error {
-	p := &printer{w: w}
-	p.f("%s: %s\n", e.Subject, e.What)
+	p := &output.Printer{W: w}
+	p.F("%s: %s\n", e.Subject, e.What)
 	e.facts(p)
 	node := ""
 	at := func(n string) {
 		if n != node {
 			node = n
-			p.f("node %s\n", node)
+			p.F("node %s\n", node)
 		}
 	}
 	for i := range e.Rows {
@@ -41,9 +29,9 @@ func (e *Explanation) Text(w io.Writer, wide bool) error {
 		e.Rows[i].text(p, wide)
 	}
 	for _, f := range e.Flows {
-		p.f("logical flow %s\n  node %s, %s, table %d %s, priority %d\n  match    %s\n  actions  %s\n", f.UUID, f.Node, f.Pipeline, f.Table, f.Stage, f.Priority, f.Match, f.Actions)
+		p.F("logical flow %s\n  node %s, %s, table %d %s, priority %d\n  match    %s\n  actions  %s\n", f.UUID, f.Node, f.Pipeline, f.Table, f.Stage, f.Priority, f.Match, f.Actions)
 		if f.Row != nil {
-			p.f("  made for %s\n", f.Row)
+			p.F("  made for %s\n", f.Row)
 		}
 		f.openFlow(p, wide)
 	}
@@ -51,18 +39,18 @@ func (e *Explanation) Text(w io.Writer, wide bool) error {
 	for _, h := range e.Host {
 		if h.Node != node {
 			node = h.Node
-			p.f("host of node %s\n", node)
+			p.F("host of node %s\n", node)
 		}
-		p.f("  %s: %s\n", h.Where, h.Text)
+		p.F("  %s: %s\n", h.Where, h.Text)
 	}
 	for _, text := range e.Problems {
-		p.f("warning: %s\n", text)
+		p.F("warning: %s\n", text)
 	}
-	return p.err
+	return p.Err
 }
 
 // facts writes them in a column; a name is there once for several.
-func (e *Explanation) facts(p *printer) {
+func (e *Explanation) facts(p *output.Printer) {
 	width := 0
 	for _, f := range e.Facts {
 		width = max(width, len(f.Name))
@@ -74,20 +62,20 @@ func (e *Explanation) facts(p *printer) {
 			name = ""
 		}
 		before = f.Name
-		p.f("  %-*s  %s\n", width, name, f.Text)
+		p.F("  %-*s  %s\n", width, name, f.Text)
 	}
 }
 
-func (f *FlowDetail) openFlow(p *printer, wide bool) {
+func (f *FlowDetail) openFlow(p *output.Printer, wide bool) {
 	if len(f.OpenFlow) == 0 {
 		return
 	}
-	p.f("  br-int   %s, %s\n", output.Counted(len(f.OpenFlow), "flow"), packets(f.Packets))
+	p.F("  br-int   %s, %s\n", output.Counted(len(f.OpenFlow), "flow"), packets(f.Packets))
 	if !wide {
 		return
 	}
 	for _, line := range f.OpenFlow {
-		p.f("           %s\n", line)
+		p.F("           %s\n", line)
 	}
 }
 
@@ -116,28 +104,28 @@ var telling = map[string][]string{
 // longest bounds a column in bytes where not all of it was asked for.
 const longest = 160
 
-func (d *Detail) text(p *printer, wide bool) {
-	p.f("  %-3s %s\n", d.Database, strings.TrimSpace(fmt.Sprintf("%s %s", d.Table, d.Name)))
-	p.f("      uuid       %s\n", d.UUID)
+func (d *Detail) text(p *output.Printer, wide bool) {
+	p.F("  %-3s %s\n", d.Database, strings.TrimSpace(fmt.Sprintf("%s %s", d.Table, d.Name)))
+	p.F("      uuid       %s\n", d.UUID)
 	switch {
 	case d.Object != Object{} && d.Rule != nil:
-		p.f("      of         %s, %s\n", d.Object, d.Rule)
+		p.F("      of         %s, %s\n", d.Object, d.Rule)
 	case d.Object != Object{}:
-		p.f("      of         %s\n", d.Object)
+		p.F("      of         %s\n", d.Object)
 	}
 	if d.Feature != "" {
-		p.f("      made by    %s (%s)\n", d.Feature, d.Part)
+		p.F("      made by    %s (%s)\n", d.Feature, d.Part)
 	}
 	for _, r := range d.ReferredBy {
-		p.f("      in         %s.%s", r.RowRef, r.Column)
+		p.F("      in         %s.%s", r.RowRef, r.Column)
 		if len(r.For) > 0 {
-			p.f(", for %s", texts(r.For))
+			p.F(", for %s", texts(r.For))
 		}
-		p.f("\n")
+		p.F("\n")
 	}
 	if wide {
 		for _, c := range slices.Sorted(maps.Keys(d.Columns)) {
-			p.f("      %-22s %s\n", c, valueText(d.Columns[c]))
+			p.F("      %-22s %s\n", c, valueText(d.Columns[c]))
 		}
 		return
 	}
@@ -147,7 +135,7 @@ func (d *Detail) text(p *printer, wide bool) {
 			if len(text) > longest {
 				text = strings.ToValidUTF8(text[:longest], "") + "…"
 			}
-			p.f("      %-10s %s\n", c, text)
+			p.F("      %-10s %s\n", c, text)
 		}
 	}
 }

@@ -225,3 +225,32 @@ func wireMap[K, V comparable](m map[K]V) ovsdb.OvsMap {
 	}
 	return ovsdb.OvsMap{GoMap: out}
 }
+
+// MapStrings replaces every string of a value, keys and values of a map included, by what f
+// makes of it. Sets and maps are copied: other models may share them.
+func MapStrings(p any, f func(string) string) {
+	switch p := p.(type) {
+	case *string:
+		*p = f(*p)
+	case **string:
+		if *p != nil {
+			v := f(**p)
+			*p = &v
+		}
+	case *[]string:
+		if len(*p) == 0 {
+			return
+		}
+		out := make([]string, len(*p))
+		for i, v := range *p {
+			out[i] = f(v)
+		}
+		*p = out
+	case *map[string]string:
+		out := make(map[string]string, len(*p))
+		for k, v := range *p {
+			out[f(k)] = f(v)
+		}
+		*p = out
+	}
+}

@@ -7,82 +7,71 @@ import (
 	"strings"
 
 	"github.com/ovnkctl/ovnkctl/internal/explain"
+	"github.com/ovnkctl/ovnkctl/internal/output"
 	"github.com/ovnkctl/ovnkctl/internal/ovn/names"
 )
 
 // nearestShown is how many of the nearest rules are shown; the rest is in JSON.
 const nearestShown = 3
 
-// printer keeps the first error of writing.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) f(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
-}
-
 // Text writes the result for people: the verdict first, then the way. Wide has every logical
 // flow, else those that decide, choose or translate.
 func (r *Result) Text(w io.Writer, wide bool) error {
-	p := &printer{w: w}
+	p := &output.Printer{W: w}
 	at := string(r.Protocol)
 	if r.Port != 0 {
 		at = fmt.Sprintf("%s/%d", r.Protocol, r.Port)
 	}
-	p.f("%s: %s to %s, %s\n", strings.ToUpper(string(r.Verdict)), r.Source, r.Destination, at)
+	p.F("%s: %s to %s, %s\n", strings.ToUpper(string(r.Verdict)), r.Source, r.Destination, at)
 	for i, path := range r.Paths {
 		if len(r.Paths) > 1 {
-			p.f("\npath %d of %d: %s\n", i+1, len(r.Paths), path.Verdict)
+			p.F("\npath %d of %d: %s\n", i+1, len(r.Paths), path.Verdict)
 		}
 		path.text(p, wide)
 		if path.Reply != nil {
-			p.f("\nanswer: %s\n", path.Reply.Verdict)
+			p.F("\nanswer: %s\n", path.Reply.Verdict)
 			path.Reply.text(p, wide)
 		}
 	}
-	return p.err
+	return p.Err
 }
 
-func (path *Path) text(p *printer, wide bool) {
+func (path *Path) text(p *output.Printer, wide bool) {
 	d := path.Decision
-	p.f("  why      %s\n", d.Text)
+	p.F("  why      %s\n", d.Text)
 	if len(d.Isolating) > 1 { // a single one is in the sentence
 		for _, o := range d.Isolating {
-			p.f("           isolated by %s\n", o)
+			p.F("           isolated by %s\n", o)
 		}
 	}
 	if d.Row != nil {
-		p.f("  row      %s on node %s\n", d.Row, d.Row.Node)
+		p.F("  row      %s on node %s\n", d.Row, d.Row.Node)
 		if d.Row.UUID != "" { // it has none before it is applied
-			p.f("           ovnkctl explain %s\n", d.Row.UUID)
+			p.F("           ovnkctl explain %s\n", d.Row.UUID)
 		}
 	}
 	if path.Arrives != "" {
-		p.f("  arrives  %s: %s\n", path.Arrives, path.Packet)
+		p.F("  arrives  %s: %s\n", path.Arrives, path.Packet)
 	}
 	if path.Backend.IsValid() {
-		p.f("  backend  %s of %d\n", path.Backend, len(path.Backends))
+		p.F("  backend  %s of %d\n", path.Backend, len(path.Backends))
 	}
 	for i, n := range d.Nearest {
 		if i == nearestShown {
-			p.f("           and %d more\n", len(d.Nearest)-i)
+			p.F("           and %d more\n", len(d.Nearest)-i)
 			break
 		}
 		word := "nearest"
 		if i > 0 {
 			word = "       "
 		}
-		p.f("  %s  %s would have allowed it\n", word, n.Rule)
+		p.F("  %s  %s would have allowed it\n", word, n.Rule)
 		for _, t := range n.Failed {
-			p.f("           %s: the rule wants %s, the packet has %s\n", strings.ToLower(t.Kind), t.Wants, t.Has)
+			p.F("           %s: the rule wants %s, the packet has %s\n", strings.ToLower(t.Kind), t.Wants, t.Has)
 		}
 	}
 	for _, text := range path.Problems {
-		p.f("  warning  %s\n", text)
+		p.F("  warning  %s\n", text)
 	}
 	path.hops(p, wide)
 	for _, ph := range path.Physical {
@@ -91,23 +80,23 @@ func (path *Path) text(p *printer, wide bool) {
 }
 
 // hops prints the way, with a line where it enters another datapath.
-func (path *Path) hops(p *printer, wide bool) {
+func (path *Path) hops(p *output.Printer, wide bool) {
 	var last *Hop
 	for i := range path.Hops {
 		h := &path.Hops[i]
 		if h.Flow == nil {
-			p.f("  %-9s%s\n", h.Node, h.Text)
+			p.F("  %-9s%s\n", h.Node, h.Text)
 			last = nil
 			continue
 		}
 		if !h.sameVisit(last) {
-			p.f("  %-9s%s %s\n", h.Node, h.datapath(), path.between(i))
+			p.F("  %-9s%s %s\n", h.Node, h.datapath(), path.between(i))
 		}
 		last = h
 		if wide {
 			h.wide(p)
 		} else if h.notable() {
-			p.f("            %-24s%s\n", h.Flow.Stage, joined(h.note(), behind(h.Flow.Row)))
+			p.F("            %-24s%s\n", h.Flow.Stage, joined(h.note(), behind(h.Flow.Row)))
 		}
 	}
 }
@@ -138,13 +127,13 @@ func (path *Path) between(first int) string {
 }
 
 // wide prints everything of a logical flow.
-func (h *Hop) wide(p *printer) {
-	p.f("          %2d %-24s%s\n", h.Flow.Table, h.Flow.Stage, joined(fmt.Sprintf("%d %s", h.Flow.Priority, h.Flow.Match), h.Text, behind(h.Flow.Row)))
+func (h *Hop) wide(p *output.Printer) {
+	p.F("          %2d %-24s%s\n", h.Flow.Table, h.Flow.Stage, joined(fmt.Sprintf("%d %s", h.Flow.Priority, h.Flow.Match), h.Text, behind(h.Flow.Row)))
 	for _, a := range h.Flow.Actions {
-		p.f("               %s\n", a)
+		p.F("               %s\n", a)
 	}
 	for _, f := range h.OpenFlow {
-		p.f("               openflow %s\n", f)
+		p.F("               openflow %s\n", f)
 	}
 }
 
@@ -207,24 +196,24 @@ func (h *Hop) change() string {
 	return ""
 }
 
-func (ph *Physical) text(p *printer) {
-	p.f("  Open vSwitch on %s: %s\n", ph.Node, ph.Flow)
+func (ph *Physical) text(p *output.Printer) {
+	p.F("  Open vSwitch on %s: %s\n", ph.Node, ph.Flow)
 	for _, pass := range ph.Passes {
 		if pass.Recirculation != "" {
-			p.f("    recirculation %s\n", pass.Recirculation)
+			p.F("    recirculation %s\n", pass.Recirculation)
 		}
 		for _, f := range pass.Flows {
-			p.f("      table %3d %-8s %s\n", f.Table, f.Cookie, f)
+			p.F("      table %3d %-8s %s\n", f.Table, f.Cookie, f)
 		}
 		for _, n := range pass.Notes {
-			p.f("      note: %s\n", n)
+			p.F("      note: %s\n", n)
 		}
 		for _, s := range pass.SlowPath {
-			p.f("      slow path: %s\n", s)
+			p.F("      slow path: %s\n", s)
 		}
-		p.f("      datapath actions: %s\n", pass.Actions)
+		p.F("      datapath actions: %s\n", pass.Actions)
 	}
 	for _, m := range ph.Missing {
-		p.f("    warning: no OpenFlow flow was met for %s\n", m)
+		p.F("    warning: no OpenFlow flow was met for %s\n", m)
 	}
 }

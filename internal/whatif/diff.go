@@ -187,7 +187,7 @@ func (d *differ) insert(p *pair, r rows.Row, t *ovn.Table, id string) {
 		case c.Role == ovn.Theirs || c.Role == ovn.Collected:
 			reflect.ValueOf(v).Elem().SetZero()
 		case c.Ref != nil || c.RefValue != nil:
-			resolved(v, func(ref string) string { return d.resolve(p, ref) })
+			ovn.MapStrings(v, func(ref string) string { return d.resolve(p, ref) })
 		}
 	}
 	op := ovn.Insert(m, id)
@@ -242,9 +242,9 @@ func (d *differ) update(p *pair, r rows.Row, t *ovn.Table, have *present) {
 			continue
 		}
 		if c.Ref != nil || c.RefValue != nil {
-			resolved(c.Value(m), func(ref string) string { return d.resolve(p, ref) })
+			ovn.MapStrings(c.Value(m), func(ref string) string { return d.resolve(p, ref) })
 			if mine && have.owner == p.who {
-				resolved(c.Value(from), func(ref string) string { return d.resolveOld(p, ref) })
+				ovn.MapStrings(c.Value(from), func(ref string) string { return d.resolveOld(p, ref) })
 			}
 		}
 		if !ovn.EqualValues(c.Value(m), c.Value(from)) && !d.elements(have, c, c.Value(from), c.Value(m)) {

@@ -70,32 +70,6 @@ func copyModel(m model.Model) model.Model {
 	return out.Interface()
 }
 
-// resolved replaces the references in a column's value, to which p is a pointer. Lists and
-// maps are copied: the value shares them with another model.
-func resolved(p any, f func(string) string) {
-	switch p := p.(type) {
-	case *string:
-		*p = f(*p)
-	case **string:
-		if *p != nil {
-			v := f(**p)
-			*p = &v
-		}
-	case *[]string:
-		list := make([]string, 0, len(*p))
-		for _, v := range *p {
-			list = append(list, f(v))
-		}
-		*p = list
-	case *map[string]string:
-		entries := make(map[string]string, len(*p))
-		for k, v := range *p {
-			entries[f(k)] = f(v)
-		}
-		*p = entries
-	}
-}
-
 // withOwner is a model with its owner, as the engine writes it.
 func withOwner(t *ovn.Table, m model.Model, who, id string) {
 	if t.ExternalIDs == nil {

@@ -89,7 +89,7 @@ func (s *side) finished(w *want) model.Model {
 		case c.Role == ovn.Collected:
 			empty(p)
 		case c.Ref != nil || c.RefValue != nil:
-			replace(p, func(ref string) string { return s.resolve(w.item, ref) })
+			ovn.MapStrings(p, func(ref string) string { return s.resolve(w.item, ref) })
 		}
 		if !c.Set() && !c.Map() {
 			continue
@@ -345,33 +345,5 @@ func empty(p any) {
 		*p = nil
 	case *map[string]string:
 		*p = nil
-	}
-}
-
-// replace maps every string of a value; sets and maps are copied.
-func replace(p any, f func(string) string) {
-	switch p := p.(type) {
-	case *string:
-		*p = f(*p)
-	case **string:
-		if *p != nil {
-			v := f(**p)
-			*p = &v
-		}
-	case *[]string:
-		if len(*p) == 0 {
-			return
-		}
-		out := make([]string, len(*p))
-		for i, v := range *p {
-			out[i] = f(v)
-		}
-		*p = out
-	case *map[string]string:
-		out := make(map[string]string, len(*p))
-		for k, v := range *p {
-			out[f(k)] = f(v)
-		}
-		*p = out
 	}
 }
